@@ -1,0 +1,235 @@
+"""From a ``FaceSet`` to batches on the device: one gather, one warp, no loop over images."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_lib.data.faceset import FaceSet
+from fer_lib.errors import FerError
+
+# Where each of the 68 landmarks lies after the face is mirrored.
+MIRROR_68 = torch.tensor(
+    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55]
+    + [64, 63, 62, 61, 60, 67, 66, 65]
+)
+
+
+@dataclass
+class Batch:
+    """Some faces on the device, ready for a method.
+
+    Attributes:
+        image: float32 (B, C, H, W) in [0, 1].
+        label: int64 (B,).
+        index: int64 (B,), the faces' rows in their FaceSet: what per-image noise is keyed on.
+        votes: float32 (B, K), rows sum to 1, or ``None``.
+        neutral: float32 (B, C, H, W), the neutral twins, or ``None``.
+        mask: float32 (B, 1, H, W) in [0, 1], where the expression shows, or ``None``.
+        landmarks: float32 (B, P, 2) in pixels of ``image``, or ``None``.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    image: Tensor
+    label: Tensor
+    index: Tensor
+    votes: Tensor | None = None
+    neutral: Tensor | None = None
+    mask: Tensor | None = None
+    landmarks: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training images may be changed; every face draws its own amounts, uniformly.
+
+    Attributes:
+        flip: probability of a mirror image.
+        rotate: largest rotation, degrees.
+        scale: largest change of size, as a share (0.15: 85 % to 115 %).
+        shift: largest displacement, as a share of the width.
+        erase: probability that a rectangle is painted over.
+        erase_side: shortest and longest side of that rectangle, as a share of the image's.
+        light: largest change of brightness and of contrast, as a share.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    flip: float = 0.5
+    rotate: float = 12.0
+    scale: float = 0.15
+    shift: float = 0.08
+    erase: float = 0.5
+    erase_side: tuple[float, float] = (0.1, 0.4)
+    light: float = 0.25
+
+    def scaled(self, strength: float) -> "Augmentation":
+        """The same with every amount times ``strength`` (0: mirror images alone stay)."""
+        return Augmentation(
+            flip=self.flip,
+            rotate=self.rotate * strength,
+            scale=self.scale * strength,
+            shift=self.shift * strength,
+            erase=min(self.erase * strength, 1.0),
+            erase_side=self.erase_side,
+            light=self.light * strength,
+        )
+
+
+class Loader:
+    """Batches of a FaceSet, in order or shuffled, augmented or not.
+
+    The images are moved to the device once, as bytes; a memory-mapped set stays
+    where it is and is gathered batch by batch. All randomness comes from
+    ``(seed, epoch)`` and is drawn on the CPU: the same batches on any device.
+
+    Args:
+        faces: what to load.
+        batch_size: faces per batch; the last batch may be smaller.
+        device: where the batches go.
+        size: side of the images in pixels; 0 keeps theirs.
+        augment: amounts of augmentation, or ``None`` for none.
+        shuffle: a new order every epoch; whole batches only.
+        seed: of order and augmentation.
+
+    Raises:
+        FerError: if the faces are to be mirrored and have landmarks of an unknown scheme.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    def __init__(
+        self,
+        faces: FaceSet,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        size: int = 0,
+        augment: Augmentation | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+    ):
+        self.batch_size, self.device, self.augment = batch_size, torch.device(device), augment
+        self.shuffle, self.seed = shuffle, seed
+        self.size = size or faces.images.shape[-1]
+        self.faces = faces
+        points = 68 if faces.landmarks is None else faces.landmarks.shape[1]
+        if augment and augment.flip and points != len(MIRROR_68):
+            raise FerError(f"{faces.name}: {points} landmarks cannot be mirrored: train with flip=0.")
+        on_device = self.device.type != "cpu"
+        self.rows = {
+            name: getattr(faces, name).to(self.device) if on_device else getattr(faces, name)
+            for name in ("images", "labels", "votes", "neutral", "masks", "landmarks")
+            if getattr(faces, name) is not None
+        }
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.faces), self.batch_size)
+        return max(whole, 1) if self.shuffle else whole + bool(rest)
+
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """The batches of one pass over the set; the same number, the same batches."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        count = len(self.faces)
+        order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
+        for step in range(len(self)):
+            batch = self._gather(order[step * self.batch_size : (step + 1) * self.batch_size])
+            if self.augment:
+                draws = torch.rand(len(batch.label), 12, generator=generator).to(self.device)
+                batch = augment_batch(batch, self.augment, draws)
+            yield batch
+
+    def _gather(self, index: Tensor) -> Batch:
+        where = index.to(self.device)
+        rows = {name: tensor[where] for name, tensor in self.rows.items()}
+        landmarks = rows.get("landmarks")
+        if landmarks is not None:
+            landmarks = (landmarks + 0.5) * (self.size / self.faces.images.shape[-1]) - 0.5
+        return Batch(
+            image=self._pixels(rows["images"]),
+            label=rows["labels"],
+            index=where,
+            votes=rows.get("votes"),
+            neutral=self._pixels(rows.get("neutral")),
+            mask=self._pixels(rows.get("masks")),
+            landmarks=landmarks,
+        )
+
+    def _pixels(self, tensor: Tensor | None) -> Tensor | None:
+        if tensor is None:
+            return None
+        x = tensor.float() / 255  # (B, C, H, W)
+        if x.shape[-1] != self.size or x.shape[-2] != self.size:
+            x = F.interpolate(x, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
+        return x
+
+
+def augment_batch(batch: Batch, amounts: Augmentation, draws: Tensor) -> Batch:
+    """Warp, relight and partly cover each face by amounts of its own.
+
+    Image, neutral twin, mask and landmarks move together; light changes image
+    and twin alike; the painted rectangle covers the image alone.
+
+    Args:
+        draws: (B, 12) uniform in [0, 1), all randomness there is: a face's result
+            depends on its own row and on nothing else.
+
+    Explained in: book/baseline.ipynb
+    """
+    signed = draws * 2 - 1
+    flip = torch.where(draws[:, 0] < amounts.flip, -1.0, 1.0)
+    matrix = _affine(flip, signed[:, 1:5], amounts)  # (B, 2, 3)
+    planes = [p for p in (batch.image, batch.neutral, batch.mask) if p is not None]
+    grid = F.affine_grid(matrix, list(planes[0].shape), align_corners=False)
+    warped = F.grid_sample(torch.cat(planes, 1), grid, padding_mode="border", align_corners=False)
+    parts = iter(warped.split([p.shape[1] for p in planes], dim=1))
+    image = _relight(next(parts), signed[:, 5:8], amounts.light)
+    neutral = None if batch.neutral is None else _relight(next(parts), signed[:, 5:8], amounts.light)
+    return Batch(
+        image=_erase(image, draws[:, 7:12], amounts),
+        label=batch.label,
+        index=batch.index,
+        votes=batch.votes,
+        neutral=neutral,
+        mask=None if batch.mask is None else next(parts),
+        landmarks=None if batch.landmarks is None else _move(batch.landmarks, matrix, flip, image.shape[-1]),
+    )
+
+
+def _affine(flip: Tensor, signed: Tensor, amounts: Augmentation) -> Tensor:
+    """Where each output pixel comes from, in [-1, 1] coordinates: (B, 2, 3)."""
+    angle = signed[:, 0] * math.radians(amounts.rotate)
+    zoom = 1 / (1 + signed[:, 1] * amounts.scale)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    x, y = 2 * amounts.shift * signed[:, 2], 2 * amounts.shift * signed[:, 3]
+    return torch.stack([torch.stack([cos * flip, -sin, x], 1), torch.stack([sin * flip, cos, y], 1)], 1)
+
+
+def _relight(image: Tensor, signed: Tensor, light: float) -> Tensor:
+    gain = (1 + light * signed[:, 0])[:, None, None, None]
+    offset = (light / 2 * signed[:, 1])[:, None, None, None]
+    mean = image.mean(dim=(1, 2, 3), keepdim=True)
+    return ((image - mean) * gain + mean + offset).clamp(0, 1)
+
+
+def _erase(image: Tensor, draws: Tensor, amounts: Augmentation) -> Tensor:
+    side = torch.arange(image.shape[-1], device=image.device) / image.shape[-1]
+    low, high = amounts.erase_side
+    size = low + (high - low) * draws[:, 1:3]  # (B, 2) height, width
+    start = draws[:, 3:5] * (1 - size)
+    inside = (side >= start[..., None]) & (side < (start + size)[..., None])  # (B, 2, W)
+    box = inside[:, 0, :, None] & inside[:, 1, None, :] & (draws[:, 0] < amounts.erase)[:, None, None]
+    return torch.where(box[:, None], image.mean(dim=(1, 2, 3), keepdim=True), image)
+
+
+def _move(landmarks: Tensor, matrix: Tensor, flip: Tensor, width: int) -> Tensor:
+    """Landmarks go the way the pixels went: the inverse of the sampling matrix."""
+    point = (2 * landmarks + 1) / width - 1 - matrix[:, None, :, 2]  # (B, P, 2)
+    point = point @ torch.linalg.inv(matrix[:, :, :2]).transpose(1, 2)
+    pixel = ((point + 1) * width - 1) / 2
+    mirrored = (flip < 0)[:, None, None]
+    return torch.where(mirrored, pixel[:, MIRROR_68.to(pixel.device)], pixel)

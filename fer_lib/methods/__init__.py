@@ -1,0 +1,20 @@
+"""One paper, one file; ``METHODS`` finds a method by its name."""
+
+from fer_lib.errors import FerError
+from fer_lib.methods.baseline import Baseline
+from fer_lib.methods.method import Method
+
+METHODS: dict[str, type[Method]] = {Baseline.name: Baseline}
+
+
+def find_method(name: str) -> type[Method]:
+    """The method's class by its name.
+
+    Raises:
+        FerError: if there is no such method; the sentence lists those there are.
+
+    Explained in: book/baseline.ipynb
+    """
+    if name not in METHODS:
+        raise FerError(f"There is no method '{name}': choose one of {', '.join(METHODS)}.")
+    return METHODS[name]

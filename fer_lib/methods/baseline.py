@@ -1,0 +1,107 @@
+"""The reference recognizer: a backbone, the mean of its last map, one linear layer.
+
+Every other method of the book is measured against this one.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_lib.data.loader import Batch
+from fer_lib.methods.method import Method, Prediction, Term
+from fer_lib.nets.backbone import Backbone
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    r"""Cross-entropy against a distribution over the classes, mean over the batch.
+
+    .. math:: \mathcal L = -\frac1B\sum_{b}\sum_{k} q_{bk}\,\log\operatorname{softmax}(z_b)_k
+
+    With one-hot rows it is plain cross-entropy; with the annotators' votes it is what
+    [barsoum2016ferplus] calls the cross-entropy loss (CEL).
+
+    Shapes:
+        logits (B, K), target (B, K) with rows that sum to 1 -> scalar.
+
+    Example:
+        >>> import torch
+        >>> round(soft_cross_entropy(torch.zeros(1, 4), torch.full((1, 4), 0.25)).item(), 4)
+        1.3863
+
+    Explained in: book/baseline.ipynb
+    """
+    return -(target * F.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
+
+
+def smooth(label: Tensor, classes: int, amount: float) -> Tensor:
+    r"""Label smoothing [szegedy2016rethinking]: :math:`q_k = (1-\varepsilon)\,[k=y] + \varepsilon/K`.
+
+    Shapes:
+        label int64 (B,), ``amount`` the ε in [0, 1) -> (B, K).
+
+    Explained in: book/baseline.ipynb
+    """
+    return F.one_hot(label, classes).float() * (1 - amount) + amount / classes
+
+
+class Baseline(Method):
+    """ResNet, global average pooling, linear layer.
+
+    Args:
+        switches: see :class:`Baseline.Switches`.
+        backbone: gives four stage maps; the last one is classified.
+        classes: how many emotions are told apart.
+
+    Shapes:
+        image (B, C, H, W) in [0, 1] -> logits (B, classes).
+
+    Explained in: book/baseline.ipynb
+    """
+
+    @dataclass(frozen=True)
+    class Switches:
+        """Which target the cross-entropy is taken against.
+
+        Attributes:
+            target: ``hard`` the majority label, ``smooth`` the label smoothed by
+                ``smoothing``, ``votes`` the annotators' distribution.
+            smoothing: the ε of label smoothing.
+
+        Explained in: book/baseline.ipynb
+        """
+
+        target: str = "hard"
+        smoothing: float = 0.1
+
+    name = "baseline"
+    ROWS = {
+        "R0": {},
+        "R1": {"augment": 0.0},
+        "R2": {"target": "smooth"},
+        "R3": {"target": "votes"},
+    }
+
+    def __init__(self, switches: Switches, backbone: Backbone, classes: int):
+        super().__init__()
+        self.switches, self.classes = switches, classes
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.channels[-1], classes)
+
+    @classmethod
+    def needs(cls, switches: Switches) -> frozenset[str]:
+        return frozenset({"votes"} if switches.target == "votes" else ())
+
+    def forward(self, image: Tensor) -> Prediction:
+        stages = self.backbone(image)
+        return Prediction(self.head(stages[-1].mean(dim=(2, 3))), stages)
+
+    def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
+        logits = self(batch.image).logits
+        return {"cross-entropy": Term(soft_cross_entropy(logits, self._target(batch)))}
+
+    def _target(self, batch: Batch) -> Tensor:
+        if self.switches.target == "votes":
+            return batch.votes
+        amount = self.switches.smoothing if self.switches.target == "smooth" else 0.0
+        return smooth(batch.label, self.classes, amount)

@@ -1,0 +1,96 @@
+"""The recognizer's body: an image goes in, the maps of its four stages come out."""
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fer_lib.errors import FerError
+
+# ResNets made small enough for two CPU cores: timm's resnet18 with other depths and widths.
+SMALL = {
+    "resnet10_narrow": {"layers": (1, 1, 1, 1), "channels": (32, 64, 128, 256)},
+    "resnet18_narrow": {"layers": (2, 2, 2, 2), "channels": (32, 64, 128, 256)},
+}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """Four stage maps of an image, each half as large as the one before.
+
+    Any timm model that offers stage maps serves, by its timm name; besides,
+    ``resnet10_narrow`` and ``resnet18_narrow`` for two CPU cores. The default
+    is ResNet-18 [he2016resnet]. Grey images are repeated to three channels,
+    and pixels are standardized by ImageNet's mean and deviation.
+
+    Args:
+        name: a key of ``SMALL`` or a timm model's name.
+        stem_stride: how much the stem shrinks the image before the first stage:
+            4 as published, 2 without the max pooling, 1 also without the stride
+            of the first convolution. Only ResNets can take 2 or 1; small faces need it.
+        weights: a local safetensors file with the timm model's own parameter names, or "".
+
+    Shapes:
+        image (B, 1 or 3, H, W) in [0, 1] -> four maps (B, ``channels[k]``, H/s, W/s)
+        with s = ``stem_stride`` * 2**k, k = 0..3.
+
+    Raises:
+        FerError: for an unknown name, a stride that the model cannot take, or a weights
+            file that is missing or does not fit.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    def __init__(self, name: str = "resnet18", stem_stride: int = 4, weights: str = ""):
+        super().__init__()
+        self.body = _timm_body(name)
+        self.channels: list[int] = self.body.feature_info.channels()
+        _shrink_stem(self.body, name, stem_stride)
+        if weights:
+            _load(self.body, Path(weights))
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x = (image.expand(-1, 3, -1, -1) - self.mean) / self.std
+        return self.body(x.contiguous(memory_format=torch.channels_last))
+
+
+def _timm_body(name: str) -> nn.Module:
+    base, changes = ("resnet18", SMALL[name]) if name in SMALL else (name, {})
+    try:
+        stages = timm.create_model(base, features_only=True, **changes).feature_info.channels()
+        last_four = tuple(range(len(stages)))[-4:]
+        body = timm.create_model(base, features_only=True, out_indices=last_four, **changes)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        known = ", ".join(SMALL)
+        raise FerError(
+            f"Backbone '{name}' is not a timm model with stage maps: take {known} or a name that "
+            "timm.list_models() prints."
+        ) from error
+    if len(last_four) < 4:
+        raise FerError(f"Backbone '{name}' has {len(last_four)} stages: four are needed, take a ResNet for example.")
+    return body
+
+
+def _shrink_stem(body: nn.Module, name: str, stride: int) -> None:
+    if stride == 4:
+        return
+    if stride not in (1, 2) or not hasattr(body, "maxpool") or not isinstance(body.conv1, nn.Conv2d):
+        raise FerError(f"Backbone '{name}' cannot take stem_stride={stride}: use 4, or a plain ResNet with 2 or 1.")
+    body.maxpool = nn.Identity()
+    if stride == 1:
+        body.conv1.stride = (1, 1)
+
+
+def _load(body: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise FerError(f"Weights file {path} does not exist: give the path of a safetensors file, or none.")
+    try:
+        missing = body.load_state_dict(load_file(path), strict=False).missing_keys
+    except Exception as error:
+        raise FerError(f"Weights file {path} cannot be used ({error}): it must be this model's safetensors.") from error
+    if missing:
+        raise FerError(f"Weights file {path} lacks {len(missing)} parameters, {missing[0]} among them: wrong model.")

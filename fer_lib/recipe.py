@@ -1,0 +1,90 @@
+"""How a run is sized and trained, and on which device."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from fer_lib.errors import FerError
+
+
+class Recipe(BaseModel):
+    """How a run is sized and trained: everything that is not the method's own.
+
+    Attributes:
+        backbone, stem_stride, weights: see :class:`fer_lib.nets.backbone.Backbone`.
+        size: side of the images in pixels.
+        train_images, val_images, test_images: at most so many faces (0: all there are);
+            procedural faces are generated in this number.
+        difficulty: of procedural faces, 0-1; below 0 the generator's default.
+        epochs: passes over the training faces, all stages together.
+        batch_size: faces per step.
+        optimizer: ``sgd`` (Nesterov momentum 0.9) or ``adamw``.
+        lr: highest learning rate; it warms up linearly, then falls as a cosine to zero.
+        warmup: epochs of warm-up.
+        weight_decay: on weights of two or more dimensions, not on biases and norms.
+        clip: largest norm of a player's gradient; 0 does not clip.
+        ema: decay per step of the averaged weights that are then reported; 0 is none.
+        patience: epochs without a better validation accuracy before training stops; 0 never.
+        precision: ``bf16`` mixed, ``fp32``, or ``auto``: bf16 where the device is built for it.
+        augment: strength of :class:`fer_lib.data.loader.Augmentation`; 0 is none at all.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = "resnet18"
+    stem_stride: int = 4
+    weights: str = ""
+    size: int = Field(112, ge=16)
+    train_images: int = Field(0, ge=0)
+    val_images: int = Field(0, ge=0)
+    test_images: int = Field(0, ge=0)
+    difficulty: float = Field(-1.0, le=1)
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(128, ge=1)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.1, gt=0)
+    warmup: float = Field(1.0, ge=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    clip: float = Field(5.0, ge=0)
+    ema: float = Field(0.0, ge=0, lt=1)
+    patience: int = Field(0, ge=0)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    augment: float = Field(1.0, ge=0)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """``auto`` is the first GPU where there is one, else the CPU.
+
+    Raises:
+        FerError: if the device is not on this machine.
+
+    Explained in: book/baseline.ipynb
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise FerError(f"Device '{name}' is not on this machine: take 'cpu' or 'auto'.") from error
+    return torch.device(name)
+
+
+def mixed_precision(recipe: Recipe, device: torch.device) -> bool:
+    """Whether the forward pass runs in bfloat16: on request, or where matrix units exist for it.
+
+    Explained in: book/baseline.ipynb
+    """
+    if recipe.precision != "auto":
+        return recipe.precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and "amx_bf16" in _cpu_flags()
+
+
+def _cpu_flags() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.read_text() if cpuinfo.is_file() else ""

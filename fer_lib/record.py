@@ -1,0 +1,220 @@
+"""A number is a file before it is prose: one JSON record per run, written once and whole."""
+
+import ast
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tokenize
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import fer_lib
+from fer_lib.errors import FerError
+from fer_lib.evaluate import mean_interval
+
+SCHEMA = 1
+LIBRARY = Path(fer_lib.__file__).parent
+RESULTS = LIBRARY.parent / "book" / "results"
+
+
+class Record(BaseModel):
+    """All that is known of one run.
+
+    Attributes:
+        method, row, dataset, profile, seed: which run it is.
+        split: the split that ``metrics`` were measured on.
+        parameters: every knob of the run, resolved.
+        fingerprint: digest of each split's content, by split.
+        metrics, intervals, confusion: see :class:`fer_lib.evaluate.Scores`; of the last epoch.
+        chosen: the same figures for the epoch that validation chose, and its number.
+        labels, predicted: one digit per face, truth and last epoch's prediction, for paired tests.
+        history: one dictionary per epoch.
+        mechanism: the method's own figures, by name.
+        cost: ``seconds`` of training, ``images_per_second``, ``peak_memory_mb``, ``parameters``.
+        device, versions: what it ran on and with.
+        sources: digest of the sources that decide the result (:func:`sources`).
+        commit: the repository's commit, "" outside a repository.
+        finished: date and time (UTC, ISO 8601).
+
+    Explained in: book/status.md
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA
+    method: str
+    row: str
+    dataset: str
+    profile: str
+    seed: int
+    split: str
+    parameters: dict[str, Any]
+    fingerprint: dict[str, str]
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    confusion: list[list[int]]
+    chosen: dict[str, Any]
+    labels: str
+    predicted: str
+    history: list[dict[str, Any]]
+    mechanism: dict[str, Any] = {}
+    cost: dict[str, float]
+    device: str
+    versions: dict[str, str]
+    sources: str
+    commit: str
+    finished: str
+
+    @property
+    def name(self) -> str:
+        """``<row>-<dataset>-<profile>-seed<k>``."""
+        return f"{self.row}-{self.dataset}-{self.profile}-seed{self.seed}"
+
+    def hits(self) -> torch.Tensor:
+        """bool (N,): which faces the last epoch's weights name correctly."""
+        return torch.tensor([a == b for a, b in zip(self.labels, self.predicted, strict=True)])
+
+    def stale(self) -> bool:
+        """Whether the sources that decide the result have changed since."""
+        return self.sources != sources(self.method, self.dataset)
+
+
+def record_path(out: Path, method: str, name: str) -> Path:
+    """Where a run's record lies under the folder ``out``.
+
+    Explained in: book/status.md
+    """
+    return out / method / f"{name}.json"
+
+
+def write_record(record: Record, out: Path) -> Path:
+    """Write the record under ``out``: to a temporary file first, so that it is whole or absent.
+
+    Raises:
+        FerError: if the file cannot be written.
+
+    Explained in: book/status.md
+    """
+    path = record_path(out, record.method, record.name)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(record.model_dump(), indent=1, allow_nan=False) + "\n")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise FerError(f"Record {path} could not be written ({error.strerror}): free space or choose another folder.") from error
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        FerError: if the file is missing, damaged or of another schema.
+
+    Explained in: book/status.md
+    """
+    try:
+        return Record.model_validate_json(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise FerError(f"There is no record {path}: run it first.") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise FerError(f"Record {path} is damaged or of another version: delete it and run again.") from error
+
+
+def read_records(folder: Path | str = RESULTS, **which: Any) -> list[Record]:
+    """All records below ``folder`` whose fields equal ``which`` (``row="R0", dataset="ferplus"``), by name.
+
+    Raises:
+        FerError: if a record is damaged.
+
+    Explained in: book/status.md
+    """
+    records = [read_record(path) for path in sorted(Path(folder).rglob("*-seed*.json"))]
+    return [r for r in records if all(getattr(r, key) == value for key, value in which.items())]
+
+
+def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy", "macro_recall")) -> pd.DataFrame:
+    """One line per (method, row, dataset, profile): seeds, and each metric's mean and 95 % interval in percent.
+
+    Columns: ``seeds``, then for each metric ``<metric>``, ``<metric>_low``, ``<metric>_high``;
+    the interval is Student's t over seeds (:func:`fer_lib.evaluate.mean_interval`).
+
+    Explained in: book/baseline.ipynb
+    """
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.method, record.row, record.dataset, record.profile), []).append(record)
+    lines = []
+    for key, members in groups.items():
+        line = dict(zip(("method", "row", "dataset", "profile"), key, strict=True)) | {"seeds": len(members)}
+        for metric in metrics:
+            figures = mean_interval([100 * r.metrics[metric] for r in members])
+            line |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), figures, strict=True))
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def sources(method: str, dataset: str) -> str:
+    """Digest of the modules that decide a run's result; comments and docstrings do not count.
+
+    Taken in are the method, its dataset's module, the training loop and the metrics,
+    with all modules of ``fer_lib`` that they import. Other methods and layouts,
+    figures and the command line are not: editing them leaves a record valid.
+
+    Explained in: book/status.md
+    """
+    todo = [LIBRARY / "methods" / f"{method}.py", LIBRARY / "data" / f"{dataset}.py"]
+    todo += [LIBRARY / "train.py", LIBRARY / "evaluate.py"]
+    seen: dict[Path, str] = {}
+    while todo:
+        path = todo.pop()
+        if path not in seen and path.is_file() and path.name != "__init__.py":
+            text = path.read_text()
+            seen[path] = _bare(text)
+            todo += _imports(text)
+    text = "\n".join(f"{path.relative_to(LIBRARY)}\n{seen[path]}" for path in sorted(seen))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def commit() -> str:
+    """The repository's commit, or "" where there is none.
+
+    Explained in: book/status.md
+    """
+    try:
+        git = ["git", "-C", str(LIBRARY), "rev-parse", "HEAD"]
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _imports(text: str) -> list[Path]:
+    """Files of ``fer_lib`` that a module imports."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fer_lib"):
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return [LIBRARY.parent / (name.replace(".", "/") + ".py") for name in names]
+
+
+def _bare(text: str) -> str:
+    """The code without comments, docstrings and blank lines."""
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            doc = node.body[0]
+            lines[doc.lineno - 1 : doc.end_lineno] = [""] * (doc.end_lineno - doc.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())

@@ -1,0 +1,291 @@
+"""Parameters in, one record out: what the chapters, the command line and the sweeps all call."""
+
+import dataclasses
+import difflib
+import platform
+import resource
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import save_file
+from torch import Tensor
+
+import fer_lib
+from fer_lib.data import DATASETS, load_dataset
+from fer_lib.data.faces import make_faces
+from fer_lib.data.faceset import FaceSet
+from fer_lib.data.loader import Augmentation, Loader
+from fer_lib.errors import FerError
+from fer_lib.evaluate import predict, score
+from fer_lib.methods import METHODS, Method, find_method
+from fer_lib.nets.backbone import Backbone
+from fer_lib.recipe import Recipe, mixed_precision, pick_device
+from fer_lib.record import LIBRARY, Record, commit, record_path, sources, write_record
+from fer_lib.train import Fitted, fit
+
+RUNS = LIBRARY.parent / "runs"
+ENOUGH_FACES = {"train": 20_000, "val": 2_000, "test": 2_000}
+
+_SMALL = Recipe(backbone="resnet10_narrow", stem_stride=2, size=64, batch_size=64)
+PROFILES: dict[str, Recipe] = {
+    "smoke": _SMALL.model_copy(
+        update=dict(size=48, train_images=96, val_images=64, test_images=64, epochs=2, batch_size=32, warmup=0.0)
+    ),
+    "quick": _SMALL.model_copy(update=dict(train_images=4000, val_images=1000, test_images=1000, epochs=10)),
+    "laptop": _SMALL.model_copy(update=dict(backbone="resnet18_narrow", size=48, batch_size=128, epochs=24)),
+    "full": Recipe(epochs=60, ema=0.999),
+}
+
+
+class Parameters(BaseModel):
+    """Which run: the plain scalars of a chapter's parameters cell, or of the command line.
+
+    Attributes:
+        method: a key of :data:`fer_lib.methods.METHODS`.
+        row: a row of the method's ablation table.
+        dataset: ``faces`` (procedural, nothing to download) or a layout of :mod:`fer_lib.data`.
+        data: where the dataset lies; not for ``faces``.
+        profile: ``smoke`` (seconds, for tests), ``quick`` (a chapter on a laptop),
+            ``laptop`` (real data on two CPU cores, up to half an hour), ``full`` (a GPU).
+        seed: of the weights, the order and the augmentation; the faces stay the same.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        out: folder for the record and the weights; "" is ``runs`` in the repository.
+        split: what is measured on; "" is ``test`` for ``faces``, ``val`` otherwise.
+        overrides: changed knobs of the recipe or the method, as ``"epochs=3 lr=0.05"``.
+
+    Raises:
+        FerError: from :meth:`of` and :meth:`resolve`, in one sentence.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str = "baseline"
+    row: str = "R0"
+    dataset: str = "faces"
+    data: str = ""
+    profile: Literal["smoke", "quick", "laptop", "full"] = "quick"
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    out: str = ""
+    split: Literal["", "val", "test"] = ""
+    overrides: str = ""
+
+    @classmethod
+    def of(cls, namespace: dict[str, Any], **fixed: Any) -> "Parameters":
+        """From a notebook's ``globals()``: every plain scalar there must be a parameter."""
+        scalars = check_names(namespace, tuple(cls.model_fields))
+        try:
+            return cls(**{**scalars, **fixed})
+        except ValidationError as error:
+            raise _one_sentence(error, "Parameter") from error
+
+    def resolve(self) -> tuple[Recipe, Any]:
+        """The recipe and the method's switches: profile, then row, then overrides."""
+        method = find_method(self.method)
+        if self.row not in method.ROWS:
+            raise FerError(f"{self.method} has no row '{self.row}': choose one of {', '.join(method.ROWS)}.")
+        changes = {**method.ROWS[self.row], **_parse(self.overrides)}
+        switches = {f.name: f for f in dataclasses.fields(method.Switches)}
+        for name in changes:
+            if name not in switches and name not in Recipe.model_fields:
+                raise FerError(_unknown(name, [*switches, *Recipe.model_fields]))
+        recipe = {**PROFILES[self.profile].model_dump(), **{k: v for k, v in changes.items() if k not in switches}}
+        try:
+            kinds = {k: type(f.default) for k, f in switches.items()}
+            chosen = {k: _convert(k, v, kinds[k]) for k, v in changes.items() if k in switches}
+            return Recipe(**recipe), method.Switches(**chosen)
+        except ValidationError as error:
+            raise _one_sentence(error, "Knob") from error
+
+
+@dataclass
+class Run:
+    """A finished run: its record and where it lies, and what a chapter looks at live.
+
+    ``method`` holds the last epoch's weights; ``logits`` (N, K) are its predictions
+    for ``faces``, the split that was measured.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    record: Record
+    path: Path
+    method: Method
+    faces: FaceSet
+    logits: Tensor
+    loader: Loader
+
+
+def run(parameters: Parameters, log=print) -> Run:
+    """Load or generate, train, evaluate, and write one record and the weights.
+
+    A killed run, called again, continues after its last whole epoch.
+
+    Raises:
+        FerError: if a parameter, the data or the training is at fault.
+
+    Explained in: book/baseline.ipynb
+    """
+    recipe, switches = parameters.resolve()
+    device = pick_device(parameters.device)
+    torch.manual_seed(parameters.seed)
+    kind = find_method(parameters.method)
+    split = parameters.split or ("test" if parameters.dataset == "faces" else "val")
+    needs = kind.needs(switches)
+    sets = {s: load_faces(parameters, recipe, s, needs, device) for s in dict.fromkeys(("train", "val", split))}
+    backbone = Backbone(recipe.backbone, recipe.stem_stride, recipe.weights)
+    method = kind(switches, backbone, sets["train"].classes).to(device, memory_format=torch.channels_last)
+    amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
+    train = Loader(sets["train"], recipe.batch_size, device, recipe.size, amounts, True, parameters.seed)
+    tests = {s: Loader(sets[s], 256, device, recipe.size) for s in ("val", split)}
+    out = Path(parameters.out) if parameters.out else RUNS
+    name = f"{parameters.row}-{parameters.dataset}-{parameters.profile}-seed{parameters.seed}"
+    path = record_path(out, parameters.method, name)
+    fitted = fit(method, train, tests["val"], recipe, parameters.seed, path.with_suffix(".ckpt"), log)
+    logits, labels = predict(method, tests[split])
+    last, chosen = score(logits, labels), score(*_predict_chosen(method, fitted, tests[split]))
+    record = Record(
+        **parameters.model_dump(include={"method", "row", "dataset", "profile", "seed"}),
+        split=split,
+        parameters={**recipe.model_dump(), **dataclasses.asdict(switches), "overrides": parameters.overrides},
+        fingerprint={s: faces.fingerprint for s, faces in sets.items()},
+        metrics=last.values,
+        intervals=last.intervals,
+        confusion=last.confusion,
+        chosen={"epoch": fitted.history.chosen, "metrics": chosen.values, "intervals": chosen.intervals},
+        labels="".join(map(str, labels.tolist())),
+        predicted="".join(map(str, logits.argmax(1).tolist())),
+        history=fitted.history.epochs,
+        cost=_cost(fitted, train, method, device),
+        device=_device(device, mixed_precision(recipe, device)),
+        versions=_versions(),
+        sources=sources(parameters.method, parameters.dataset),
+        commit=commit(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, path.with_suffix(".safetensors"))
+    path = write_record(record, out)
+    path.with_suffix(".ckpt").unlink(missing_ok=True)
+    log(f"{split}: accuracy {100 * last.values['accuracy']:.1f} %, macro recall "
+        f"{100 * last.values['macro_recall']:.1f} %; record {path}")
+    return Run(record, path, method, sets[split], logits, tests[split])
+
+
+def load_faces(
+    parameters: Parameters, recipe: Recipe, split: str, needs: frozenset[str] = frozenset(), device="cpu"
+) -> FaceSet:
+    """The faces of one split, in the number that the recipe asks for.
+
+    Raises:
+        FerError: if the dataset is unknown, its path is missing, or it lacks what the method needs.
+
+    Explained in: book/baseline.ipynb
+    """
+    count = getattr(recipe, f"{split}_images")
+    if parameters.dataset == "faces":
+        options = {} if recipe.difficulty < 0 else {"difficulty": recipe.difficulty}
+        count = count or ENOUGH_FACES[split]
+        faces = make_faces(count, split, size=recipe.size, neutral="neutral" in needs, device=device, **options)
+    elif parameters.dataset not in DATASETS:
+        known = ", ".join(["faces", *DATASETS])
+        raise FerError(f"There is no dataset '{parameters.dataset}': choose one of {known}.")
+    elif not parameters.data:
+        raise FerError(f"Dataset {parameters.dataset} needs its path: give data (--data PATH).")
+    else:
+        faces = load_dataset(parameters.dataset, parameters.data, split)
+        if 0 < count < len(faces):
+            some = torch.randperm(len(faces), generator=torch.Generator().manual_seed(0))[:count]
+            faces = faces.subset(some.sort().values)
+    for name in needs:
+        if getattr(faces, name) is None:
+            raise FerError(f"{parameters.method} row {parameters.row} needs {name}, which {faces.name} does not have.")
+    return faces
+
+
+def check_names(namespace: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """The plain scalars of a notebook's ``globals()``, if all are ``known`` parameters.
+
+    Raises:
+        FerError: naming the first unknown one; papermill itself would only warn.
+
+    Explained in: book/baseline.ipynb
+    """
+    scalars = {k: v for k, v in namespace.items() if isinstance(v, str | int | float) and not k.startswith("_")}
+    for name in scalars:
+        if name not in known:
+            raise FerError(_unknown(name, list(known)))
+    return scalars
+
+
+def _predict_chosen(method: Method, fitted: Fitted, loader: Loader) -> tuple[Tensor, Tensor]:
+    last = {k: v.clone() for k, v in method.state_dict().items()}
+    method.load_state_dict(fitted.chosen)
+    result = predict(method, loader)
+    method.load_state_dict(last)
+    return result
+
+
+def _parse(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split()]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise FerError(f"Override '{name}' has no value: write name=value, several with a space between.")
+    return {name: value for name, _, value in pairs}
+
+
+def _convert(name: str, value: Any, kind: type) -> Any:
+    try:
+        if kind is bool and isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()]
+        return kind(value)
+    except (ValueError, KeyError) as error:
+        raise FerError(f"Knob {name} cannot be '{value}': it takes a {kind.__name__}.") from error
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"There is no parameter '{name}': " + (f"did you mean '{near[0]}'?" if near else f"choose {', '.join(known)}.")
+
+
+def _one_sentence(error: ValidationError, what: str) -> FerError:
+    first = error.errors()[0]
+    return FerError(f"{what} {first['loc'][0]} cannot be '{first['input']}': {first['msg'][0].lower()}{first['msg'][1:]}.")
+
+
+def _cost(fitted: Fitted, train: Loader, method: Method, device: torch.device) -> dict[str, float]:
+    images = len(fitted.history.epochs) * min(len(train) * train.batch_size, len(train.faces))
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    seconds = fitted.history.seconds
+    return {
+        "seconds": round(seconds, 2),
+        "images_per_second": round(images / seconds, 1),
+        "peak_memory_mb": round(peak),
+        "parameters": sum(p.numel() for p in method.parameters()),
+    }
+
+
+def _device(device: torch.device, mixed: bool) -> str:
+    precision = "bf16" if mixed else "fp32"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {precision}"
+    return f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads, {precision}"
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "fer_lib": fer_lib.__version__,
+    }

@@ -1,0 +1,290 @@
+"""One training loop for every method of the book; it knows nothing of any paper."""
+
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from fer_lib.data.loader import Loader
+from fer_lib.errors import FerError
+from fer_lib.evaluate import predict
+from fer_lib.methods.method import Method, Player, Stage
+from fer_lib.recipe import Recipe, mixed_precision
+
+
+@dataclass
+class History:
+    """What happened in training: one dictionary per epoch, and which epoch validation chose.
+
+    Each epoch has ``epoch`` (from 1), ``stage``, ``lr``, ``val_accuracy``, ``seconds``
+    and the mean of every loss term under ``<player>/<term>``.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    chosen: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Training time of all epochs, without the validation passes."""
+        return sum(epoch["seconds"] for epoch in self.epochs)
+
+
+@dataclass
+class Fitted:
+    """The outcome of :func:`fit`: the method holds the last epoch's weights.
+
+    ``chosen`` is the state dict of the epoch with the best validation accuracy.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    history: History
+    chosen: dict[str, Tensor]
+
+
+def fit(
+    method: Method,
+    train: Loader,
+    val: Loader,
+    recipe: Recipe,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    log=print,
+) -> Fitted:
+    """Train ``method``; a killed run continues from ``checkpoint`` to the same weights.
+
+    One progress line an epoch goes to ``log``, and a bar to the terminal where
+    there is one. The checkpoint is written after every epoch, whole or not at all.
+
+    Args:
+        method: on its device; trained in place and left with the last epoch's weights
+            (the averaged ones, if the recipe averages).
+        train, val: batches to learn from and to choose by.
+        seed: of everything random in an epoch.
+        checkpoint: file to continue from and to write; ``None`` keeps nothing.
+
+    Raises:
+        FerError: if a loss is not a number (the sentence names the term), or if the
+            checkpoint belongs to another run.
+
+    Explained in: book/baseline.ipynb
+    """
+    training = _Training(method, train, recipe, seed)
+    if checkpoint and checkpoint.is_file():
+        training.load(checkpoint)
+        log(f"continuing after epoch {len(training.history.epochs)}")
+    for number in range(len(training.history.epochs), recipe.epochs):
+        epoch = training.epoch(number)
+        logits, labels = predict(training.reported, val)
+        epoch["val_accuracy"] = (logits.argmax(1) == labels).float().mean().item()
+        training.note(epoch)
+        if checkpoint:
+            training.save(checkpoint)
+        log(_line(epoch, recipe.epochs))
+        if recipe.patience and epoch["epoch"] - training.history.chosen >= recipe.patience:
+            log(f"stopped: no better epoch in {recipe.patience}")
+            break
+    method.load_state_dict(training.reported.state_dict())
+    return Fitted(training.history, training.chosen)
+
+
+class _Training:
+    """The state of a run between two epochs: all of it, and nothing else, is in the checkpoint."""
+
+    def __init__(self, method: Method, train: Loader, recipe: Recipe, seed: int):
+        self.method, self.train, self.recipe, self.seed = method, train, recipe, seed
+        self.stages = _spread(method.stages(), recipe.epochs)
+        self.history = History()
+        self.chosen: dict[str, Tensor] = {}
+        self.stage: Stage | None = None
+        self.averaged = None
+        if recipe.ema:
+            self.averaged = AveragedModel(method, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+
+    @property
+    def reported(self) -> nn.Module:
+        return self.averaged.module if self.averaged else self.method
+
+    def epoch(self, number: int) -> dict[str, Any]:
+        """One pass over the training set; the means of its loss terms."""
+        stage, within, length = self.stages[number]
+        if stage != self.stage:
+            self._enter(stage, length)
+        torch.manual_seed(self.seed * 100_003 + number)
+        self.method.eval()
+        for player in stage.players:
+            for name in player.modules:
+                self.method.get_submodule(name).train()
+        device, watch = self.train.device, _Watch()
+        amp = torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(self.recipe, device))
+        started = time.perf_counter()
+        bar = tqdm(self.train.epoch(number), f"epoch {number + 1}", len(self.train), leave=False, disable=_quiet())
+        for batch in bar:
+            for player in stage.players:
+                with amp:
+                    terms = self.method.losses(batch, stage.name, player.name)
+                watch.see(player.name, terms)
+                self._step(player, sum(term.weight * term.value.float() for term in terms.values()))
+            if self.averaged:
+                self.averaged.update_parameters(self.method)
+        means = watch.means(f"epoch {number + 1}")
+        lr = self.optimizers[stage.players[0].name].param_groups[0]["lr"]
+        seconds = time.perf_counter() - started
+        return {"epoch": number + 1, "stage": stage.name, "lr": lr, "seconds": seconds, **means}
+
+    def note(self, epoch: dict[str, Any]) -> None:
+        """Keep the epoch, and its weights if validation likes none before it better."""
+        best = max((e["val_accuracy"] for e in self.history.epochs), default=-1.0)
+        self.history.epochs.append(epoch)
+        if epoch["val_accuracy"] > best:
+            self.history.chosen = epoch["epoch"]
+            self.chosen = {k: v.detach().clone() for k, v in self.reported.state_dict().items()}
+
+    def save(self, path: Path) -> None:
+        state = {
+            "key": self._key(),
+            "method": self.method.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged else None,
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "schedules": {name: s.state_dict() for name, s in self.schedules.items()},
+            "stage": self.stage.name,
+            "epochs": self.history.epochs,
+            "chosen_epoch": self.history.chosen,
+            "chosen": self.chosen,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        try:
+            torch.save(state, part)
+            os.replace(part, path)
+        except (OSError, RuntimeError) as error:
+            part.unlink(missing_ok=True)
+            raise FerError(f"Checkpoint {path} could not be written ({error}): free some space and start again.") from error
+
+    def load(self, path: Path) -> None:
+        try:
+            state = torch.load(path, map_location=self.train.device, weights_only=True)
+        except Exception as error:
+            raise FerError(f"Checkpoint {path} is damaged: delete it and start the run again.") from error
+        if state["key"] != self._key():
+            raise FerError(f"Checkpoint {path} is of a run with other parameters: delete it or choose another folder.")
+        self.method.load_state_dict(state["method"])
+        self.history = History(state["epochs"], state["chosen_epoch"])
+        self.chosen = state["chosen"]
+        if self.averaged:
+            self.averaged.load_state_dict(state["averaged"])
+        stage, _, length = self.stages[len(self.history.epochs) - 1]
+        self._enter(stage, length)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+            self.schedules[name].load_state_dict(state["schedules"][name])
+
+    def _key(self) -> str:
+        return f"{self.method.name} {self.seed} {self.train.faces.fingerprint} {self.recipe.model_dump_json()}"
+
+    def _enter(self, stage: Stage, length: int) -> None:
+        """New optimizers and schedules, one of each for every player of the stage."""
+        self.stage = stage
+        self.optimizers = {player.name: self._optimizer(player) for player in stage.players}
+        steps, warm = length * len(self.train), round(self.recipe.warmup * len(self.train))
+        self.schedules = {
+            name: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, steps, warm))
+            for name, optimizer in self.optimizers.items()
+        }
+
+    def _parameters(self, player: Player) -> list[nn.Parameter]:
+        return [p for name in player.modules for p in self.method.get_submodule(name).parameters()]
+
+    def _optimizer(self, player: Player) -> torch.optim.Optimizer:
+        parameters, lr = self._parameters(player), self.recipe.lr * player.lr
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.recipe.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        if self.recipe.optimizer == "adamw":
+            return torch.optim.AdamW(groups, lr=lr, fused=True)
+        return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=True)
+
+    def _step(self, player: Player, loss: Tensor) -> None:
+        parameters, optimizer = self._parameters(player), self.optimizers[player.name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=parameters)
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
+        optimizer.step()
+        self.schedules[player.name].step()
+
+
+class _Watch:
+    """Sums of loss terms on the device, and the step at which each stopped being a number."""
+
+    def __init__(self):
+        self.sums: dict[str, Tensor] = {}
+        self.good: dict[str, Tensor] = {}
+        self.steps: dict[str, int] = {}
+
+    def see(self, player: str, terms) -> None:
+        for term, (value, _) in terms.items():
+            name, value = f"{player}/{term}", value.detach().float()
+            zero = torch.zeros((), device=value.device)
+            self.sums[name] = self.sums.get(name, zero) + value
+            self.good[name] = self.good.get(name, zero) + self.sums[name].isfinite()
+            self.steps[name] = self.steps.get(name, 0) + 1
+
+    def means(self, where: str) -> dict[str, float]:
+        good = {name: int(tensor) for name, tensor in self.good.items()}
+        bad = [name for name in good if good[name] < self.steps[name]]
+        if bad:
+            first = min(bad, key=good.get)
+            raise FerError(
+                f"The loss term '{first}' is not a number from step {good[first] + 1} of {where} on: "
+                "lower lr, raise warmup, or train with precision=fp32."
+            )
+        return {name: float(total) / self.steps[name] for name, total in self.sums.items()}
+
+
+def warm_cosine(step: int, steps: int, warm: int) -> float:
+    r"""Factor of the learning rate: linear warm-up, then a cosine to zero [loshchilov2017sgdr].
+
+    .. math:: \tfrac12\bigl(1+\cos\pi\tfrac{t-w}{T-w}\bigr)\quad\text{for } t \ge w,\qquad \tfrac{t+1}{w}\text{ before}
+
+    Explained in: book/baseline.ipynb
+    """
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1.0)))
+
+
+def _spread(stages: tuple[Stage, ...], epochs: int) -> list[tuple[Stage, int, int]]:
+    """For every epoch: its stage, its number within it, the stage's length. Each stage has one at least."""
+    if epochs < len(stages):
+        raise FerError(f"{len(stages)} stages of training need at least {len(stages)} epochs, not {epochs}.")
+    total, plan, begun = sum(s.share for s in stages), [], 0.0
+    for k, stage in enumerate(stages):
+        begun += stage.share
+        end = min(max(round(epochs * begun / total), len(plan) + 1), epochs - (len(stages) - 1 - k))
+        length = end - len(plan)
+        plan += [(stage, i, length) for i in range(length)]
+    return plan
+
+
+def _line(epoch: dict[str, Any], epochs: int) -> str:
+    losses = "  ".join(f"{k.split('/')[1]} {v:.3f}" for k, v in epoch.items() if "/" in k)
+    return (
+        f"epoch {epoch['epoch']:>3}/{epochs}  {losses}  validation {100 * epoch['val_accuracy']:.1f} %  "
+        f"{epoch['seconds']:.1f} s"
+    )
+
+
+def _quiet() -> bool:
+    return not sys.stderr.isatty()
