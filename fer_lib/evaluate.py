@@ -62,7 +62,7 @@ def score(logits: Tensor, labels: Tensor, seed: int = 0) -> Scores:
         logits: (N, K); labels: int64 (N,); N at least 1.
         seed: of the resampling.
 
-    Source: bootstrap [efron1993bootstrap], calibration error with 15 bins [guo2017calibration].
+    Source: bootstrap [efron1993introduction], calibration error with 15 bins [guo2017calibration].
 
     Explained in: book/baseline.ipynb
     """
@@ -99,7 +99,7 @@ class PairedTest:
 
 
 def paired_test(first: Tensor, second: Tensor) -> PairedTest:
-    """Compare two runs on the same faces [mcnemar1947sampling].
+    """Compare two runs on the same faces [mcnemar1947note].
 
     Args:
         first, second: bool (N,), whether each face was named correctly, same order.

@@ -20,7 +20,7 @@ class Recipe(BaseModel):
         difficulty: of procedural faces, 0-1; below 0 the generator's default.
         epochs: passes over the training faces, all stages together.
         batch_size: faces per step.
-        optimizer: ``sgd`` (Nesterov momentum 0.9) or ``adamw``.
+        optimizer: ``adamw`` or ``sgd`` (Nesterov momentum 0.9).
         lr: highest learning rate; it warms up linearly, then falls as a cosine to zero.
         warmup: epochs of warm-up.
         weight_decay: on weights of two or more dimensions, not on biases and norms.
@@ -45,10 +45,10 @@ class Recipe(BaseModel):
     difficulty: float = Field(-1.0, le=1)
     epochs: int = Field(60, ge=1)
     batch_size: int = Field(128, ge=1)
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = Field(0.1, gt=0)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(2e-3, gt=0)
     warmup: float = Field(1.0, ge=0)
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(0.05, ge=0)
     clip: float = Field(5.0, ge=0)
     ema: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)

@@ -14,15 +14,15 @@ from lzma import LZMAError
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from fer_lib.data.report import fault
+from fer_lib.data.report import Faults, fault
 from fer_lib.errors import FerError
 
 MEMBERS = 2_000_000
 IMAGE_BYTES = 64 << 20
-CHUNK_BYTES = 32 << 20
+CHUNK_BYTES = 4 << 20
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
 
 # Whatever a damaged zip makes Python's zipfile raise.
@@ -73,6 +73,10 @@ class Archive:
     def __contains__(self, name: str) -> bool:
         return name in self.members
 
+    def where(self, name: str, line: int) -> str:
+        """How a sentence about a line of a list begins."""
+        return f"{name} in {self.path}, line {line}"
+
     def below(self, folder: str) -> list[str]:
         """The names of the members below ``folder`` (``""`` is all), sorted."""
         prefix = f"{folder.rstrip('/')}/" if folder else ""
@@ -91,12 +95,13 @@ class Archive:
             FerError: if it is not there or damaged, also while it is being read.
         """
         if name not in self.members:
-            raise FerError(f"{self.path} has no {name}: complete the dataset, or give the folder it lies in.")
+            raise FerError(f"{self.path} has no {name}: complete the dataset.")
         try:
             with self._zip.open(self._infos[name]) if self._zip else open(self.path / name, "rb") as stream:
                 yield stream
         except _DAMAGE as error:
-            raise FerError(f"{name} in {self.path} cannot be read ({error}): fetch the dataset again.") from error
+            what = f"{name} in {self.path} cannot be read ({error})"
+            raise FerError(f"{what}: fetch the dataset again.") from error
 
     def read(self, name: str, limit: int = IMAGE_BYTES) -> bytes:
         """The member's bytes, at most ``limit`` of them.
@@ -105,7 +110,7 @@ class Archive:
             FerError: if it is not there, damaged, or larger.
         """
         if self.members.get(name, (0,))[0] > limit:
-            raise FerError(f"{name} in {self.path} is larger than {limit >> 20} MiB: it is no image of this dataset.")
+            raise FerError(f"{name} in {self.path} exceeds {limit >> 20} MiB: fetch the dataset again.")
         with self.open(name) as stream:
             return stream.read()
 
@@ -115,9 +120,9 @@ class Archive:
         Raises:
             FerError: if it is not there, damaged, or no CSV file.
         """
-        with self.open(name) as stream:
+        with self.open(name) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
             try:
-                yield from csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""))
+                yield from csv.reader(text)
             except csv.Error as error:
                 raise FerError(f"{name} in {self.path} is no CSV list ({error}): fetch it again.") from error
 
@@ -126,10 +131,10 @@ def decode(
     archive: Archive,
     names: list[str],
     size: int,
-    faults: list[str] | None = None,
+    faults: Faults = None,
     title: str = "decoding",
 ) -> Iterator[np.ndarray]:
-    """Decode grey images in order, in chunks of at most 32 MiB, on all cores.
+    """Decode grey images in order, in chunks of at most 4 MiB, on all cores.
 
     A progress bar shows where stderr is a terminal.
 
@@ -151,18 +156,20 @@ def decode(
     # Below 64 px threads only fight for the interpreter lock: one is 1.7 times as fast as two.
     workers = 1 if size < 64 else os.cpu_count() or 1
     step = max(1, CHUNK_BYTES // size**2)
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(names), desc=title, unit="img", disable=None) as bar:
+    progress = tqdm(total=len(names), desc=title, unit="img", disable=None)
+    with ThreadPoolExecutor(workers) as pool, progress:
         for start in range(0, len(names), step):
             chunk = names[start : start + step]
             out = np.zeros((len(chunk), 1, size, size), np.uint8)
             jobs = [pool.submit(_decode_some, archive, chunk, out, w, workers) for w in range(workers)]
             for _, message in sorted(pair for job in jobs for pair in job.result()):
                 fault(faults, message)
-            bar.update(len(chunk))
+            progress.update(len(chunk))
             yield out
 
 
-def _decode_some(archive: Archive, names: list[str], out: np.ndarray, first: int, step: int) -> list[tuple[int, str]]:
+def _decode_some(archive: Archive, names: list[str], out: np.ndarray, first: int, step: int):
+    """Decode every ``step``-th image into ``out``; return (position, sentence) of each fault."""
     messages = []
     for i in range(first, len(names), step):
         try:
@@ -177,7 +184,11 @@ def _decode_some(archive: Archive, names: list[str], out: np.ndarray, first: int
 
 
 def _decode_one(data: bytes, height: int, width: int) -> np.ndarray:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    try:
+        opened = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError(f"it is none of {', '.join(FORMATS)}") from None
+    with opened as image:
         # Before the pixels are unpacked, so that a decompression bomb does not go off.
         if image.size != (width, height):
             raise ValueError(f"it is {image.width}x{image.height} pixels, expected {width}x{height}")
@@ -224,8 +235,10 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfil
     for info in archive.infolist():
         name = info.filename.replace("\\", "/")
         if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
-            raise FerError(f"{path} has a member {info.filename} outside its folder: do not trust it, fetch it again.")
+            what = f"{path} has a member {info.filename} outside its folder"
+            raise FerError(f"{what}: do not trust it, fetch it from its source.")
         if info.flag_bits & 1:
             raise FerError(f"{path} is encrypted: unpack it with its password and give the folder.")
-        if not info.is_dir() and not name.startswith("__MACOSX/") and not name.rpartition("/")[2].startswith("."):
+        hidden = name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
+        if not info.is_dir() and not hidden:
             yield name, info

@@ -108,7 +108,8 @@ def fetch(name: str, prepare: Callable[[], Content]) -> Entry:
         try:
             _keep(place, name, content)
         except OSError as error:
-            what = f"The images ({np.prod(content.shape) / 1e6:.0f} MB) cannot be kept in {place} ({error.strerror})"
+            size = f"{np.prod(content.shape) / 1e6:.1f} MB"
+            what = f"The decoded images ({size}) cannot be kept in {place} ({error.strerror})"
             raise FerError(f"{what}: free some space or set FER_LIB_CACHE to another folder.") from error
         entry = _load(place / name)
     if entry is None:

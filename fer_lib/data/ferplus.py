@@ -12,7 +12,7 @@ from tqdm import tqdm
 from fer_lib.data import cache
 from fer_lib.data.archive import Archive, decode
 from fer_lib.data.faceset import SPLITS, FaceSet
-from fer_lib.data.report import Report, fault, fault_if_empty
+from fer_lib.data.report import Faults, Report, fault, fault_if_empty
 from fer_lib.emotions import FERPLUS_COLUMNS, NAMES
 from fer_lib.errors import FerError
 
@@ -23,7 +23,6 @@ FOLDERS = {"train": "FER2013Train", "val": "FER2013Valid", "test": "FER2013Test"
 USAGES = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
 PIXELS, VOTES = "fer2013.csv", "fer2013new.csv"
 EXPECTED = f"the folders {', '.join(FOLDERS.values())} with a label.csv each, or {PIXELS} beside {VOTES}"
-CHUNK = 4096
 
 
 def load(path: str | os.PathLike, split: str) -> FaceSet:
@@ -31,24 +30,21 @@ def load(path: str | os.PathLike, split: str) -> FaceSet:
 
     ``path`` is (a) a folder with ``FER2013Train``, ``FER2013Valid``, ``FER2013Test``,
     each with ``fer0000000.png`` ... and a headerless ``label.csv`` (name, box or not,
-    ten vote columns); (b) a folder with ``fer2013.csv`` and ``fer2013new.csv``; (c) a
-    zip of either. Either may lie in one folder more. All forms give the same faces,
-    in the same order, with the same fingerprint.
+    ten vote columns); (b) a folder with ``fer2013.csv`` and ``fer2013new.csv``; (c) a zip of
+    either. It may lie one folder deeper. All forms give the same FaceSet and fingerprint.
 
-    The label is the emotion with most votes. Cleaning removes, one rule after the
-    other, a row
+    The label is the emotion with most votes. Cleaning removes, in this order, a row
 
-    1. without image name (only in form b, where 151 rows of train and 10 of val have none),
+    1. without image name (form b lists removed faces so; the exported forms leave them out),
     2. in which two or more of the ten columns share the most votes,
     3. whose winner is ``unknown`` or ``NF`` (no face).
 
-    ======  ======  =======  ====  ======  =========  ===============================
-    split   rows    no name  tied  no emo- remaining  of these, absolute majority
-                                   tion               (see :func:`clear_majority`)
-    ======  ======  =======  ====  ======  =========  ===============================
-    train   28,558  0        1445  173     26,940     25,045
-    val     3,579   0        159   24      3,396      3,191
-    ======  ======  =======  ====  ======  =========  ===============================
+    =====  ======  =======  =====  ==========  ======  =======================
+    split  rows    no name  tied   no emotion  remain  :func:`clear_majority`
+    =====  ======  =======  =====  ==========  ======  =======================
+    train  28,558  0        1,445  173         26,940  25,045
+    val    3,579   0        159    24          3,396   3,191
+    =====  ======  =======  =====  ==========  ======  =======================
 
     The vote distribution leaves out columns with a single vote, which Barsoum et al.
     take for a slip, and ``unknown`` and ``NF``; the rest is divided by its sum. Labels do
@@ -63,39 +59,23 @@ def load(path: str | os.PathLike, split: str) -> FaceSet:
         (:mod:`fer_lib.data.cache`), into which the first call decodes them.
 
     Raises:
-        FerError: naming the file and the cure, at the first fault that :func:`check`
-            would list; also if a class has no face, since nothing can be learnt or
-            measured about it.
+        FerError: at the first fault that :func:`check` would list, also a class without faces.
 
     Explained in: book/faces.ipynb
     """
     entry = _fetch(path, split)
-    return FaceSet(
-        images=torch.from_numpy(entry.images),
-        labels=torch.from_numpy(entry.arrays["labels"]),
-        votes=torch.from_numpy(entry.arrays["votes"]),
-        name=NAME,
-        split=split,
-        fingerprint=entry.fingerprint,
-    )
+    labels, votes = (torch.from_numpy(entry.arrays[name]) for name in ("labels", "votes"))
+    return FaceSet(torch.from_numpy(entry.images), labels, NAME, split, entry.fingerprint, votes=votes)
 
 
 def clear_majority(path: str | os.PathLike, split: str) -> torch.Tensor:
     """Which faces of :func:`load` have an absolute majority: the paper's evaluation.
 
-    Barsoum et al. evaluate on faces whose winner has more than half of the votes,
-    single votes left out (mode ``majority`` of their script). Their 84.99 % stands for
-    that easier subset; ``faces.subset(clear_majority(path, split))`` is it.
+    Barsoum et al.'s script evaluates on faces whose winner has more than half of the
+    votes, single votes left out: an easier subset than all faces of :func:`load`.
+    It is ``faces.subset(clear_majority(path, split))``.
 
-    Args:
-        path: as for :func:`load`.
-        split: as for :func:`load`.
-
-    Returns:
-        bool (N,), one for each face of ``load(path, split)``.
-
-    Raises:
-        FerError: as :func:`load`.
+    Returns bool (N,), one for each face of ``load(path, split)``; raises as that does.
 
     Explained in: book/faces.ipynb
     """
@@ -121,10 +101,14 @@ def check(path: str | os.PathLike) -> Report:
             if not form.members(split):
                 notes.append(form.absent(split))
                 continue
-            listed = form.rows(split, grave)
-            keep, arrays, removed[split] = _clean(listed)
-            rows[split], counts[split] = len(listed), _counts(arrays["labels"])
-            deque(form.images(split, [listed[i] for i in keep], grave), maxlen=0)
+            try:
+                listed = form.rows(split, grave)
+                keep, arrays, removed[split] = _clean(listed)
+                rows[split], counts[split] = len(listed), _counts(arrays["labels"])
+                deque(form.images(split, [listed[i] for i in keep], grave), maxlen=0)
+            except FerError as error:
+                grave.append(str(error))
+                continue
             fault_if_empty(counts[split], f"{path} ({split})", grave)
             notes += form.unlisted(split, listed)
     faults = tuple(dict.fromkeys((*grave, *notes)))
@@ -175,16 +159,15 @@ def _fetch(path: str | os.PathLike, split: str) -> cache.Entry:
         form = _form(archive)
         if not form.members(split):
             raise FerError(form.absent(split))
-        key = cache.key(NAME, VERSION, split, archive.stamp(form.members(split)))
-        return cache.fetch(key, lambda: _prepare(form, split))
 
+        def prepare():
+            rows = form.rows(split)
+            keep, arrays, _ = _clean(rows)
+            fault_if_empty(_counts(arrays["labels"]), f"{path} ({split})")
+            images = form.images(split, [rows[i] for i in keep])
+            return cache.Content((len(keep), 1, SIZE, SIZE), images, arrays)
 
-def _prepare(form: "_Export | _Pair", split: str) -> cache.Content:
-    rows = form.rows(split)
-    keep, arrays, _ = _clean(rows)
-    fault_if_empty(_counts(arrays["labels"]), f"{form.archive.path} ({split})")
-    images = form.images(split, [rows[i] for i in keep])
-    return cache.Content((len(keep), 1, SIZE, SIZE), images, arrays)
+        return cache.fetch(cache.key(NAME, VERSION, split, archive.stamp(form.members(split))), prepare)
 
 
 class _Export:
@@ -198,49 +181,51 @@ class _Export:
         return self.archive.below(self.folders[split])
 
     def absent(self, split: str) -> str:
-        return f"{self.archive.path} has no folder {self.folders[split]}: add it, or do without the split {split}."
+        return f"{self.archive.path} has no {self.folders[split]}: add it, or leave out the split {split}."
 
-    def rows(self, split: str, faults: list[str] | None = None) -> list[_Row]:
+    def rows(self, split: str, faults: Faults = None) -> list[_Row]:
         rows, name = {}, f"{self.folders[split]}/label.csv"
         if name not in self.archive:
-            fault(faults, f"{self.archive.path} has no {name}: add the list that FER+'s own script writes there.")
+            fault(faults, f"{self.archive.path} has no {name}: add the list from the export.")
             return []
         for line, cells in enumerate(self.archive.table(name), 1):
-            where = f"{name} in {self.archive.path}, line {line}"
+            if not cells:
+                continue
+            where = self.archive.where(name, line)
             if len(cells) not in (11, 12):
-                fault(faults, f"{where}: {len(cells)} columns, expected name, box and ten votes; export the list again.")
-            elif cells[0] in rows:
+                fault(faults, f"{where}: {len(cells)} columns, expected 11 or 12; fetch the list again.")
+            elif cells[0] and cells[0] in rows:
                 fault(faults, f"{where}: {cells[0]} is listed a second time; keep one of the two rows.")
             elif votes := _votes(cells[-10:], where, faults):
-                rows[cells[0]] = _Row(cells[0], votes, line)
+                rows[cells[0] or line] = _Row(cells[0], votes, line)
         return list(rows.values())
 
-    def images(self, split: str, rows: list[_Row], faults: list[str] | None = None) -> Iterator[np.ndarray]:
+    def images(self, split: str, rows: list[_Row], faults: Faults = None) -> Iterator[np.ndarray]:
         names = [f"{self.folders[split]}/{row.name}" for row in rows]
         return decode(self.archive, names, SIZE, faults, f"{NAME} {split}")
 
     def unlisted(self, split: str, rows: list[_Row]) -> list[str]:
         folder, listed = self.folders[split], {"label.csv", *(row.name for row in rows)}
         extra = [name for name in self.members(split) if name.removeprefix(f"{folder}/") not in listed]
-        what = f"{len(extra)} files in {folder} are in no row of its label.csv, the first is {min(extra, default=None)}"
-        return [f"{what}: they stay unused unless you label them."] if extra else []
+        what = f"{len(extra)} files in {folder} are in no row of its label.csv"
+        return [f"{what}: label {extra[0]} and the like, or leave them unused."] if extra else []
 
 
 class _Pair:
     """``fer2013.csv`` (pixels) and ``fer2013new.csv`` (votes), joined row by row."""
 
-    def __init__(self, archive: Archive, top: str, faults: list[str] | None):
+    def __init__(self, archive: Archive, top: str, faults: Faults):
         self.archive, self.top = archive, top
         self.lists = {usage: [] for usage in USAGES.values()}
         columns, table = self._open(VOTES, ("Usage", "Image name", *FERPLUS_COLUMNS))
         for line, cells in enumerate(table, 2):
-            where = self._where(VOTES, line)
+            where = archive.where(top + VOTES, line)
             if len(cells) <= max(columns):
-                fault(faults, f"{where}: {len(cells)} columns, expected twelve; fetch the list again.")
+                fault(faults, f"{where}: {len(cells)} columns, expected 12; fetch the list again.")
                 continue
             usage, name, *votes = (cells[i].strip() for i in columns)
             if usage not in self.lists:
-                fault(faults, f"{where}: Usage is {usage!r}, expected {' or '.join(self.lists)}; fetch the list again.")
+                fault(faults, f"{where}: Usage is {usage!r}, not one of FER2013's; fetch the list again.")
             elif votes := _votes(votes, where, faults):
                 self.lists[usage].append(_Row(name, votes, line))
 
@@ -248,44 +233,42 @@ class _Pair:
         return [self.top + PIXELS, self.top + VOTES] if self.lists[USAGES[split]] else []
 
     def absent(self, split: str) -> str:
-        return f"{self.archive.path} has no rows with Usage {USAGES[split]}: add them, or do without the split {split}."
+        return f"{self.archive.path} has no {USAGES[split]} rows: add them, or leave out the split {split}."
 
-    def rows(self, split: str, faults: list[str] | None = None) -> list[_Row]:
+    def rows(self, split: str, faults: Faults = None) -> list[_Row]:
         return self.lists[USAGES[split]]
 
-    def images(self, split: str, rows: list[_Row], faults: list[str] | None = None) -> Iterator[np.ndarray]:
+    def images(self, split: str, rows: list[_Row], faults: Faults = None) -> Iterator[np.ndarray]:
         columns, table = self._open(PIXELS, ("Usage", "pixels"))
         wanted, images = {row.line for row in rows}, []
         with tqdm(total=len(wanted), desc=f"{NAME} {split}", unit="img", disable=None) as bar:
             for line, cells in enumerate(table, 2):
                 if line in wanted:
-                    images.append(_pixels(cells, columns, USAGES[split], self._where(PIXELS, line), faults))
+                    where = self.archive.where(self.top + PIXELS, line)
+                    images.append(_pixels(cells, columns, USAGES[split], where, faults))
                     wanted.remove(line)
                     bar.update()
-                if images and (len(images) == CHUNK or not wanted):
+                if images and (len(images) == 4096 or not wanted):
                     yield np.stack(images)
                     images = []
         if wanted:
-            what = f"{self._where(PIXELS, min(wanted))} is missing, while {VOTES} has it"
+            what = f"{self.archive.where(self.top + PIXELS, min(wanted))} is missing, while {VOTES} has it"
             fault(faults, f"{what}: fetch both files again.")
 
     def unlisted(self, split: str, rows: list[_Row]) -> list[str]:
         return []
-
-    def _where(self, name: str, line: int) -> str:
-        return f"{self.top}{name} in {self.archive.path}, line {line}"
 
     def _open(self, name: str, wanted: tuple[str, ...]) -> tuple[list[int], Iterator[list[str]]]:
         table = self.archive.table(self.top + name)
         header = [cell.strip() for cell in next(table, [])]
         for column in wanted:
             if column not in header:
-                where = self._where(name, 1)
+                where = self.archive.where(self.top + name, 1)
                 raise FerError(f"{where}: no column {column!r}; fetch the file with its header line again.")
         return [header.index(column) for column in wanted], table
 
 
-def _form(archive: Archive, faults: list[str] | None = None) -> _Export | _Pair:
+def _form(archive: Archive, faults: Faults = None) -> _Export | _Pair:
     folders = {name.rpartition("/")[0] for name in archive.members}
     for top in sorted({"", *(f"{folder.partition('/')[0]}/" for folder in folders)}):
         if any(top + folder in folders for folder in FOLDERS.values()):
@@ -295,15 +278,14 @@ def _form(archive: Archive, faults: list[str] | None = None) -> _Export | _Pair:
     raise FerError(f"{archive.path} holds no FERPlus: expected {EXPECTED}.")
 
 
-def _votes(cells: list[str], where: str, faults: list[str] | None) -> list[int] | None:
-    wrong = [cell for cell in cells if not (cell.isascii() and cell.isdigit() and len(cell) < 5)]
-    if wrong:
-        fault(faults, f"{where}: {wrong[0]!r} is no number of votes; correct the row or fetch the list again.")
-        return None
+def _votes(cells: list[str], where: str, faults: Faults) -> list[int] | None:
+    for cell in cells:
+        if not (cell.isascii() and cell.isdigit() and len(cell) < 5):
+            return fault(faults, f"{where}: {cell!r} is no number of votes; fetch the list again.")
     return [int(cell) for cell in cells]
 
 
-def _pixels(cells: list[str], columns: list[int], usage: str, where: str, faults: list[str] | None) -> np.ndarray:
+def _pixels(cells: list[str], columns: list[int], usage: str, where: str, faults: Faults) -> np.ndarray:
     try:
         found, pixels = (cells[i].strip() for i in columns)
         if found != usage:

@@ -51,7 +51,7 @@ class Augmentation:
     Attributes:
         flip: probability of a mirror image.
         rotate: largest rotation, degrees.
-        scale: largest change of size, as a share (0.15: 85 % to 115 %).
+        scale: largest change of size, as a share (0.08: 92 % to 108 %).
         shift: largest displacement, as a share of the width.
         erase: probability that a rectangle is painted over.
         erase_side: shortest and longest side of that rectangle, as a share of the image's.
@@ -61,12 +61,12 @@ class Augmentation:
     """
 
     flip: float = 0.5
-    rotate: float = 12.0
-    scale: float = 0.15
-    shift: float = 0.08
-    erase: float = 0.5
-    erase_side: tuple[float, float] = (0.1, 0.4)
-    light: float = 0.25
+    rotate: float = 8.0
+    scale: float = 0.08
+    shift: float = 0.05
+    erase: float = 0.3
+    erase_side: tuple[float, float] = (0.1, 0.35)
+    light: float = 0.2
 
     def scaled(self, strength: float) -> "Augmentation":
         """The same with every amount times ``strength`` (0: mirror images alone stay)."""

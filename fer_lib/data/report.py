@@ -7,8 +7,11 @@ from fer_lib.errors import FerError
 
 SHOWN = 20
 
+# Where sentences about faults are collected; None: the first is raised.
+Faults = list[str] | None
 
-def fault(faults: list[str] | None, message: str) -> None:
+
+def fault(faults: Faults, message: str) -> None:
     """Note ``message`` in ``faults``, or raise it where nobody collects.
 
     A loader that walks through its files with this one function stops at the
@@ -24,7 +27,7 @@ def fault(faults: list[str] | None, message: str) -> None:
     faults.append(message)
 
 
-def fault_if_empty(counts: dict[str, int], where: str, faults: list[str] | None = None) -> None:
+def fault_if_empty(counts: dict[str, int], where: str, faults: Faults = None) -> None:
     """A fault if a class has no face: nothing could be learnt about it, and no recall measured.
 
     Args:

@@ -19,7 +19,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     .. math:: \mathcal L = -\frac1B\sum_{b}\sum_{k} q_{bk}\,\log\operatorname{softmax}(z_b)_k
 
     With one-hot rows it is plain cross-entropy; with the annotators' votes it is what
-    [barsoum2016ferplus] calls the cross-entropy loss (CEL).
+    [barsoum2016training] calls the cross-entropy loss (CEL).
 
     Shapes:
         logits (B, K), target (B, K) with rows that sum to 1 -> scalar.

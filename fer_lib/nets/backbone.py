@@ -22,7 +22,7 @@ class Backbone(nn.Module):
 
     Any timm model that offers stage maps serves, by its timm name; besides,
     ``resnet10_narrow`` and ``resnet18_narrow`` for two CPU cores. The default
-    is ResNet-18 [he2016resnet]. Grey images are repeated to three channels,
+    is ResNet-18 [he2016deep]. Grey images are repeated to three channels,
     and pixels are standardized by ImageNet's mean and deviation.
 
     Args:

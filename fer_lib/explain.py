@@ -1,0 +1,80 @@
+"""Looking into a trained recognizer: where it looks, and how much of that is where it should."""
+
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor, nn
+
+from fer_lib.methods.method import Method
+
+
+class LogitsOnly(nn.Module):
+    """A method as tools from elsewhere expect a classifier: images in, logits out.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    def __init__(self, method: Method):
+        super().__init__()
+        self.method = method
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.method(image).logits
+
+
+def grad_cam(method: Method, image: Tensor, label: Tensor) -> Tensor:
+    """How much each place of the last stage speaks for ``label`` [selvaraju2017gradcam].
+
+    Args:
+        method: a method with a ``backbone``; left in evaluation mode.
+        image: (B, C, H, W) in [0, 1]; label: int64 (B,).
+
+    Returns:
+        (B, H, W) on the CPU, each map scaled to [0, 1].
+
+    Explained in: book/baseline.ipynb
+    """
+    layer = list(method.backbone.body.children())[-1]
+    with GradCAM(LogitsOnly(method.eval()), [layer]) as cam:
+        maps = cam(image, [ClassifierOutputTarget(k) for k in label.tolist()])
+    return torch.from_numpy(maps)
+
+
+def share_inside(maps: Tensor, mask: Tensor) -> Tensor:
+    """The share of each map's mass that lies inside the mask.
+
+    A map that ignores the mask has the mask's share of the area, on average.
+
+    Args:
+        maps: (B, H, W), not negative; mask: (B, 1, H, W) in [0, 1].
+
+    Returns:
+        (B,) in [0, 1]; NaN where a map is zero everywhere.
+
+    Explained in: book/baseline.ipynb
+    """
+    return (maps * mask[:, 0]).sum((1, 2)) / maps.sum((1, 2))
+
+
+def add_batch_mean(logits: Tensor, order: Tensor, batch: int, bias: Tensor) -> Tensor:
+    """What a head that adds its batch's mean feature would have said.
+
+    For a linear head, adding the mean feature of the batch before it is the same as
+    adding the batch's mean logit without the bias after it. Some published heads
+    do this in evaluation too [shi2021learning]; a prediction then depends on its neighbours.
+
+    Args:
+        logits: (N, K) of the plain head.
+        order: int64 (N,), the order in which the faces come.
+        batch: how many share a batch.
+        bias: (K,) of the linear layer.
+
+    Returns:
+        (N, K), row i still face i.
+
+    Explained in: book/baseline.ipynb
+    """
+    changed = torch.empty_like(logits)
+    for rows in order.split(batch):
+        changed[rows] = logits[rows] + (logits[rows] - bias).mean(0)
+    return changed

@@ -1,0 +1,262 @@
+"""Every figure of the book, in one look."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.animation import FuncAnimation
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+from torch import Tensor
+
+from fer_lib.emotions import NAMES
+from fer_lib.evaluate import mean_interval, paired_test
+from fer_lib.record import Record
+
+# One colour per method, in every figure of the book: the set of Okabe and Ito, safe for the colour-blind.
+COLOURS = {
+    "baseline": "#4d4d4d",
+    "ll_fer": "#e69f00",
+    "sr_fer": "#56b4e9",
+    "clcl": "#009e73",
+    "err_net": "#d55e00",
+    "lnl": "#0072b2",
+}
+ACCENT, QUIET = "#cc79a7", "#bbbbbb"
+
+
+def use_style() -> None:
+    """Set matplotlib up for the book: sizes that stay legible on a phone, no needless ink.
+
+    Explained in: book/faces.ipynb
+    """
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.2, 3.6),
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "savefig.facecolor": "white",
+            "font.size": 11,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 11,
+            "axes.grid": True,
+            "grid.color": "#e6e6e6",
+            "axes.axisbelow": True,
+            "image.interpolation": "nearest",
+            "animation.embed_limit": 3,
+        }
+    )
+
+
+def face_grid(
+    images: Tensor, columns: int, titles: Sequence[str] = (), rows: Sequence[str] = (), maps: Tensor | None = None
+) -> Figure:
+    """Faces side by side, row by row.
+
+    Args:
+        images: uint8 or float in [0, 1], (N, 1 or 3, H, W).
+        columns: faces per row.
+        titles: over the faces: one each, or one per column.
+        rows: names of the rows, left of them.
+        maps: (N, H, W) in [0, 1], laid over the faces in colour.
+
+    Explained in: book/faces.ipynb
+    """
+    count = -(-len(images) // columns)
+    height = 7.2 / columns * count + (0.3 if titles else 0) * (count if len(titles) > columns else 1)
+    figure, axes = plt.subplots(count, columns, figsize=(7.2, height), squeeze=False)
+    for i, ax in enumerate(axes.flat):
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.grid(False)
+        if i >= len(images):
+            continue
+        pixels = images[i].permute(1, 2, 0).cpu().numpy()
+        ax.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=_white(images))
+        if maps is not None:
+            ax.imshow(maps[i].numpy(), cmap="inferno", alpha=0.5, vmin=0, vmax=1)
+        if i < len(titles):
+            ax.set_title(titles[i], fontsize=9 if columns > 5 else 10)
+        if i % columns == 0 and rows:
+            ax.set_ylabel(rows[i // columns], fontsize=10)
+    return figure
+
+
+def confusion(record: Record, ax: Axes | None = None) -> Axes:
+    """The confusion matrix of a record: rows the truth, columns the prediction, percent of the row.
+
+    Explained in: book/baseline.ipynb
+    """
+    counts = np.array(record.confusion)
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    ax = ax or plt.subplots(figsize=(5.6, 4.8))[1]
+    picture = ax.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    names = NAMES[: len(counts)]
+    ax.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="predicted", ylabel="true")
+    ax.set_xticklabels(names, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticklabels(names)
+    ax.grid(False)
+    for row, column in np.ndindex(*share.shape):
+        if share[row, column] >= 0.5:
+            colour = "white" if share[row, column] > 55 else "black"
+            ax.text(column, row, f"{share[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
+    ax.figure.colorbar(picture, ax=ax, label="percent of the true class")
+    return ax
+
+
+def history(record: Record) -> Figure:
+    """Loss and validation accuracy against epochs; a ring marks the epoch that validation chose.
+
+    Explained in: book/baseline.ipynb
+    """
+    figure, (left, right) = plt.subplots(1, 2)
+    epochs, colour = [e["epoch"] for e in record.history], COLOURS[record.method]
+    for term in (k for k in record.history[0] if "/" in k):
+        left.plot(epochs, [e[term] for e in record.history], label=term.split("/")[1], color=colour)
+    left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
+    accuracy = [100 * e["val_accuracy"] for e in record.history]
+    right.plot(epochs, accuracy, color=colour)
+    chosen = record.chosen["epoch"]
+    right.plot(chosen, accuracy[chosen - 1], "o", ms=10, mfc="none", mec=ACCENT, mew=2, label="chosen")
+    right.set(xlabel="epoch", ylabel="validation accuracy (%)")
+    right.legend(frameon=False)
+    return figure
+
+
+def intervals(table: pd.DataFrame, label: str, metric: str = "accuracy", ax: Axes | None = None) -> Axes:
+    """A dot and its 95 % interval for every line of :func:`fer_lib.record.summarize`.
+
+    Args:
+        label: the column that names the lines.
+        metric: which of the table's metrics.
+
+    Explained in: book/baseline.ipynb
+    """
+    ax = ax or plt.subplots(figsize=(7.2, 0.5 * len(table) + 1))[1]
+    for y, (_, line) in enumerate(table.iloc[::-1].iterrows()):
+        colour = COLOURS[line["method"]]
+        ax.plot([line[f"{metric}_low"], line[f"{metric}_high"]], [y, y], color=colour, lw=2)
+        ax.plot(line[metric], y, "o", color=colour)
+    ax.set(yticks=range(len(table)), xlabel=f"{metric.replace('_', ' ')} (%)", ylim=(-0.6, len(table) - 0.4))
+    ax.set_yticklabels(table[label].iloc[::-1])
+    return ax
+
+
+def batch_dependence(batches: Sequence[int], curves: dict[str, list[float]], plain: float) -> Figure:
+    """Accuracy in percent against how many faces share a batch, one curve per order of the list.
+
+    Args:
+        plain: accuracy of the head that looks at no neighbour, drawn as the level to compare with.
+
+    Explained in: book/baseline.ipynb
+    """
+    figure, ax = plt.subplots()
+    ax.axhline(plain, color="black", lw=1, ls="--", label="plain head")
+    for (name, values), colour, mark in zip(curves.items(), (COLOURS["err_net"], COLOURS["lnl"]), "os", strict=False):
+        ax.plot(batches, values, marker=mark, color=colour, label=name)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(batches, [str(b) for b in batches])
+    ax.set(xlabel="faces per batch", ylabel="accuracy (%)")
+    ax.legend(frameon=False)
+    return figure
+
+
+def bars(counts: dict[str, dict[str, int]], ax: Axes | None = None) -> Axes:
+    """Share of every emotion, one group of bars per set (``{set: {emotion: faces}}``).
+
+    Explained in: book/faces.ipynb
+    """
+    ax = ax or plt.subplots()[1]
+    width, palette = 0.8 / len(counts), list(COLOURS.values())
+    for k, (name, faces) in enumerate(counts.items()):
+        total = sum(faces.values())
+        x = np.arange(len(faces)) + (k - (len(counts) - 1) / 2) * width
+        ax.bar(x, [100 * n / total for n in faces.values()], width, label=f"{name} ({total:,} faces)", color=palette[k])
+    ax.set_xticks(range(len(faces)), list(faces), rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_ylabel("share of the faces (%)")
+    ax.legend(frameon=False)
+    return ax
+
+
+def sample_size_player(hits: Tensor, sizes: Sequence[int], seed: int = 0) -> str:
+    """An animation that plays without a kernel: what accuracy one might see with ever more test faces.
+
+    For each size, 500 test sets are drawn from the measured hits and misses.
+
+    Args:
+        hits: bool (N,), see :meth:`fer_lib.record.Record.hits`.
+
+    Returns:
+        HTML with its own buttons.
+
+    Explained in: book/baseline.ipynb
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draws = [
+        100 * hits[torch.randint(len(hits), (500, n), generator=generator)].float().mean(1).numpy() for n in sizes
+    ]
+    figure, ax = plt.subplots(figsize=(6, 3.2), dpi=80)
+    truth, edges = 100 * hits.float().mean().item(), np.linspace(0, 100, 51)
+
+    def frame(k: int) -> None:
+        ax.clear()
+        low, high = np.percentile(draws[k], [2.5, 97.5])
+        ax.hist(draws[k], edges, weights=np.full(500, 0.2), color=COLOURS["baseline"])
+        ax.axvspan(low, high, color=ACCENT, alpha=0.25, label=f"95 %: {low:.0f} to {high:.0f}")
+        ax.axvline(truth, color="black", lw=1, ls="--")
+        ax.set(xlim=(0, 100), ylim=(0, 100), xlabel="accuracy seen (%)", ylabel="share of test sets (%)")
+        ax.set_title(f"{sizes[k]} test faces")
+        ax.legend(frameon=False, loc="upper left")
+
+    player = FuncAnimation(figure, frame, frames=len(sizes), interval=800).to_jshtml(default_mode="once")
+    plt.close(figure)
+    return player
+
+
+def percent_table(table: pd.DataFrame, caption: str, metrics: Sequence[str] = ("accuracy", "macro_recall")) -> Styler:
+    """A summary as readers see it: each metric as mean and 95 % interval in percent.
+
+    Explained in: book/baseline.ipynb
+    """
+    shown: dict[str, Any] = {c: table[c] for c in table if not any(c.startswith(m) for m in metrics)}
+    for metric in metrics:
+        lines = zip(table[metric], table[f"{metric}_low"], table[f"{metric}_high"], strict=True)
+        shown[f"{metric.replace('_', ' ')} (%)"] = [_with_interval(*line) for line in lines]
+    return pd.DataFrame(shown).style.hide(axis="index").set_caption(caption)
+
+
+def verdict(records: Sequence[Record], first: str, second: str) -> str:
+    """Row ``second`` against row ``first`` in one paragraph of Markdown, whichever way it falls.
+
+    The gain's interval is over the seeds that both rows have; the paired test is per seed, over faces.
+
+    Explained in: book/baseline.ipynb
+    """
+    runs = {(r.row, r.seed): r for r in records}
+    seeds = sorted(seed for row, seed in runs if row == first and (second, seed) in runs)
+    gains, tests = [], []
+    for seed in seeds:
+        a, b = runs[first, seed], runs[second, seed]
+        gains.append(100 * (b.metrics["accuracy"] - a.metrics["accuracy"]))
+        test = paired_test(a.hits(), b.hits())
+        tests.append(f"{test.only_first} to {test.only_second} (p = {test.p_value:.2g})")
+    mean, low, high = mean_interval(gains)
+    clear = "clear: the interval leaves out zero" if low > 0 or high < 0 else "not clear: the interval includes zero"
+    return (
+        f"**{second} against {first}:** {mean:+.1f} points of accuracy, 95 % interval {low:+.1f} to {high:+.1f} "
+        f"over {len(seeds)} seeds; {clear}. Faces that only {first}, to faces that only {second} gets right, "
+        f"by seed: {', '.join(tests)}."
+    )
+
+
+def _with_interval(mean: float, low: float, high: float) -> str:
+    return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _white(images: Tensor) -> float:
+    return 255 if images.dtype == torch.uint8 else 1

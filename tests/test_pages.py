@@ -1,0 +1,205 @@
+"""The rendered pages, and the promises of the build: what stops it, and when chapters run again."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parent.parent
+PROSE = ("intro", "troubleshooting", "status", "references")
+CHAPTERS = tuple(sorted(path.stem for path in (ROOT / "book").glob("*.ipynb")))
+COUNT = "print(open('count.txt', 'a').write('x'))"
+
+
+def build(root: Path) -> subprocess.CompletedProcess:
+    """Build the book in ``root`` as `make book` does."""
+    return subprocess.run(
+        [sys.executable, "tools/build_book.py"],
+        cwd=root,
+        env=os.environ | {"NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def at_smoke(path: Path) -> None:
+    """Set the chapter's parameters as nbmake does: after the parameters cell."""
+    notebook = nbformat.read(path, as_version=4)
+    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    values = cell.metadata["nbmake"]["mock"]
+    cell.source += "".join(f"\n{name} = {value!r}" for name, value in values.items())
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """The whole book, rendered with every chapter executed at the smoke profile."""
+    root = tmp_path_factory.mktemp("book")
+    for name in ("book", "fer_lib", "tools"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "runs"))
+    for name in ("_config.yml", "_toc.yml", "requirements.lock"):
+        shutil.copy(ROOT / name, root)
+    for chapter in CHAPTERS:
+        at_smoke(root / "book" / f"{chapter}.ipynb")
+    result = build(root)
+    assert result.returncode == 0, result.stdout
+    return root / "_build" / "html"
+
+
+def soup(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.mark.parametrize("name", PROSE + CHAPTERS)
+class TestPage:
+    def test_it_shows_no_traceback(self, html, name):
+        article = soup(html / "book" / f"{name}.html").find("article")
+        assert article.find("h1")
+        assert "Traceback (most recent call last)" not in article.get_text()
+
+    def test_every_picture_is_there_and_is_described(self, html, name):
+        page = html / "book" / f"{name}.html"
+        for image in soup(page).find("article").select("img[src]"):
+            source, alt = image["src"], image.get("alt", "")
+            assert source.startswith("data:") or (page.parent / unquote(source)).is_file(), source
+            assert alt and alt != source, f"{source[:80]} has no text for those who do not see it"
+
+    def test_every_link_inside_the_book_leads_somewhere(self, html, name):
+        page = html / "book" / f"{name}.html"
+        for link in soup(page).find("article").select("a[href]"):
+            parts = urlsplit(link["href"])
+            if parts.scheme or parts.netloc:
+                continue
+            target = page.parent / unquote(parts.path) if parts.path else page
+            assert target.is_file(), link["href"]
+            if parts.fragment and target.suffix == ".html":
+                assert soup(target).find(id=unquote(parts.fragment)), link["href"]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_shows_its_figures(html, name):
+    assert soup(html / "book" / f"{name}.html").select("article .cell_output img[src]")
+
+
+def test_the_first_screen_has_its_picture(html):
+    assert soup(html / "book" / "intro.html").select_one("article img.cover")
+
+
+def test_the_index_leads_to_the_introduction(html):
+    assert "book/intro.html" in (html / "index.html").read_text(encoding="utf-8")
+
+
+def test_every_chapter_has_its_line_in_the_status_table(html):
+    table = soup(html / "book" / "status.html").find("table").get_text()
+    assert all(f"book/{name}" in table for name in CHAPTERS)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A book of one page and one chapter, with the real settings and the real builder."""
+    shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
+    shutil.copy(ROOT / "book" / "references.bib", tmp_path / "book")
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    for name in ("fer_lib/methods/baseline.py", "book/results/baseline/run.json", "requirements.lock"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1\n")
+    (tmp_path / "book" / "intro.md").write_text("# Page\n\n[](chapter.ipynb)\n")
+    for folder in (".pytest_cache", "book/.ipynb_checkpoints"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.md").write_text("# Not of the book\n")
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters:\n- file: book/chapter\n")
+    write_chapter(tmp_path, COUNT)
+    return tmp_path
+
+
+def write_chapter(root: Path, *cells: str) -> None:
+    v4 = nbformat.v4
+    notebook = v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [v4.new_markdown_cell("# Chapter"), *map(v4.new_code_cell, cells)]
+    nbformat.write(notebook, root / "book" / "chapter.ipynb")
+
+
+@pytest.fixture
+def builder():
+    spec = importlib.util.spec_from_file_location("build_book", ROOT / "tools" / "build_book.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def executions(root: Path) -> int:
+    return len((root / "book" / "count.txt").read_text())
+
+
+def test_chapters_run_again_when_what_they_stand_on_changed_and_only_then(small):
+    first = build(small)
+    assert (first.returncode, executions(small)) == (0, 1), first.stdout
+    for name in ("fer_lib/methods/baseline.py", "requirements.lock"):
+        os.utime(small / name)
+    assert (build(small).returncode, executions(small)) == (0, 1)
+    (small / "fer_lib/methods/baseline.py").write_text("2\n")
+    assert (build(small).returncode, executions(small)) == (0, 2)
+
+
+def test_the_key_covers_library_records_and_pins(small, builder):
+    assert builder.drop_stale_outputs(small)
+    assert not builder.drop_stale_outputs(small)
+    for name in ("fer_lib/methods/baseline.py", "book/results/baseline/run.json", "requirements.lock"):
+        (small / "_build" / ".jupyter_cache").mkdir()
+        (small / "_build" / ".doctrees").mkdir()
+        (small / name).write_text("changed\n")
+        assert builder.drop_stale_outputs(small), name
+        assert [path.name for path in (small / "_build").iterdir()] == [".sources"]
+    (small / "fer_lib" / "new.py").write_text("")
+    assert builder.drop_stale_outputs(small)
+    (small / "book" / "intro.md").write_text("# Other words\n")
+    assert not builder.drop_stale_outputs(small)
+
+
+def test_a_chapter_that_raises_stops_the_build_and_leaves_its_report(small):
+    write_chapter(small, COUNT, "raise ValueError('on purpose')")
+    for attempt in (1, 2):
+        result = build(small)
+        assert result.returncode != 0, "a failed chapter passed"
+        assert executions(small) == attempt
+        report = small / "_build" / "html" / "reports" / "book" / "chapter.err.log"
+        assert "on purpose" in report.read_text(encoding="utf-8")
+    write_chapter(small, COUNT)
+    assert build(small).returncode == 0
+    assert not report.exists()
+
+
+def test_warnings_stop_the_build_every_time_and_are_all_said(small):
+    faults = {
+        "nowhere.md": "[](nowhere.md)",
+        "nobody1900": "{cite:t}`nobody1900`",
+        "missing.png": "```{image} missing.png\n:alt: none\n```",
+    }
+    (small / "book" / "intro.md").write_text("# Page\n\n" + "\n\n".join(faults.values()) + "\n")
+    for _ in range(2):
+        result = build(small)
+        assert result.returncode != 0
+        assert all(name in result.stdout for name in faults), result.stdout
+
+
+def test_a_missing_page_stops_the_build(small):
+    (small / "book" / "intro.md").write_text("# Page\n")
+    assert build(small).returncode == 0
+    (small / "book" / "chapter.ipynb").unlink()
+    assert build(small).returncode != 0
+
+
+def test_a_page_without_its_rendered_file_is_named(small, builder):
+    rendered = small / "_build" / "html" / "book"
+    rendered.mkdir(parents=True)
+    (rendered / "intro.html").touch()
+    assert builder.missing_pages(small) == ["book/chapter"]

@@ -1,0 +1,91 @@
+"""Records: whole or absent, read back as written, stale when and only when the sources that matter change."""
+
+import json
+
+import pytest
+
+from fer_lib import record as module
+from fer_lib.errors import FerError
+from fer_lib.record import Record, _bare, read_record, read_records, record_path, sources, summarize, write_record
+
+
+def make(row="R0", seed=0, accuracy=0.8, **changes):
+    fields = dict(
+        method="baseline", row=row, dataset="faces", profile="smoke", seed=seed, split="test", parameters={"lr": 0.1},
+        fingerprint={"train": "ab"}, metrics={"accuracy": accuracy, "macro_recall": accuracy}, intervals={"accuracy": (0.7, 0.9)},
+        confusion=[[1, 0], [0, 1]], chosen={"epoch": 1}, labels="0011", predicted="0010", history=[{"epoch": 1}],
+        cost={"seconds": 1.0}, device="cpu", versions={"torch": "x"}, sources=sources("baseline", "faces"), commit="", finished="",
+    )  # fmt: skip
+    return Record(**fields | changes)
+
+
+def test_written_and_read_back(tmp_path):
+    path = write_record(make(), tmp_path)
+    assert path == tmp_path / "baseline" / "R0-faces-smoke-seed0.json"
+    assert read_record(path) == make()
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert read_record(path).hits().tolist() == [True, True, True, False]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def full(*paths):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "replace", full)
+    with pytest.raises(FerError, match="could not be written \\(No space left on device\\)"):
+        write_record(make(), tmp_path)
+    assert not list((tmp_path / "baseline").iterdir())
+
+
+def test_not_a_number_is_never_written(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_record(make(accuracy=float("nan")), tmp_path)
+    assert not record_path(tmp_path, "baseline", make().name).exists()
+
+
+def test_damaged_and_missing(tmp_path):
+    path = write_record(make(), tmp_path)
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(FerError, match="is damaged or of another version: delete it"):
+        read_record(path)
+    with pytest.raises(FerError, match="There is no record"):
+        read_record(tmp_path / "none.json")
+    path.write_text(json.dumps(make().model_dump() | {"surprise": 1}))
+    with pytest.raises(FerError, match="damaged or of another version"):
+        read_records(tmp_path)
+
+
+def test_records_are_found_by_their_fields_and_summarized(tmp_path):
+    for seed, accuracy in enumerate((0.80, 0.82, 0.84)):
+        write_record(make(seed=seed, accuracy=accuracy), tmp_path)
+    write_record(make(row="R1", accuracy=0.5), tmp_path)
+    assert len(read_records(tmp_path)) == 4
+    assert [r.seed for r in read_records(tmp_path, row="R0")] == [0, 1, 2]
+    table = summarize(read_records(tmp_path)).set_index("row")
+    assert table.loc["R0", "seeds"] == 3 and table.loc["R0", "accuracy"] == pytest.approx(82)
+    assert table.loc["R0", "accuracy_high"] - 82 == pytest.approx(4.97, abs=0.01)
+
+
+def test_sources_change_with_code_and_not_with_words(tmp_path, monkeypatch):
+    library = tmp_path / "fer_lib"
+    for name in ("methods/a.py", "methods/b.py", "data/faces.py", "train.py", "evaluate.py", "nets/c.py"):
+        (library / name).parent.mkdir(parents=True, exist_ok=True)
+        (library / name).write_text('"""Words."""\n\nx = 1\n')
+    (library / "methods/a.py").write_text("from fer_lib.nets.c import x\nfrom fer_lib.nets import c\n")
+    monkeypatch.setattr(module, "LIBRARY", library)
+    first, other = sources("a", "faces"), sources("b", "faces")
+    (library / "methods/b.py").write_text("x = 2\n")
+    assert sources("a", "faces") == first and sources("b", "faces") != other
+    (library / "nets/c.py").write_text('"""Other words."""\n\nx = 1  # a remark\n')
+    assert sources("a", "faces") == first
+    (library / "nets/c.py").write_text('"""Words."""\n\nx = 3\n')
+    assert sources("a", "faces") != first
+
+
+def test_bare_code():
+    text = '"""Doc."""\n\ndef f():\n    """More\n    doc."""\n    return "# kept"  # gone\n'
+    assert _bare(text) == 'def f():\n    return "# kept"'
+
+
+def test_stale():
+    assert not make().stale() and make(sources="old").stale()

@@ -1,0 +1,103 @@
+"""A run from parameters to record, in the notebook's way and in the command line's."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fer_lib.__main__ import main
+from fer_lib.errors import FerError
+from fer_lib.record import read_record
+from fer_lib.run import PROFILES, Parameters, run
+
+SMALL = "train_images=48 val_images=16 test_images=16 size=32 batch_size=16"
+
+
+def test_a_run_writes_one_record_and_its_weights(tmp_path):
+    lines = []
+    result = run(Parameters(profile="smoke", seed=1, out=str(tmp_path), overrides=SMALL), log=lines.append)
+    assert sorted(p.name for p in (tmp_path / "baseline").iterdir()) == [
+        "R0-faces-smoke-seed1.json",
+        "R0-faces-smoke-seed1.safetensors",
+    ]
+    record = read_record(result.path)
+    assert record == result.record and not record.stale()
+    assert record.split == "test" and len(record.labels) == 16 and len(record.history) == 2
+    assert record.parameters["train_images"] == 48 and record.parameters["target"] == "hard"
+    assert record.metrics["accuracy"] == pytest.approx(record.hits().float().mean().item())
+    assert set(record.fingerprint) == {"train", "val", "test"}
+    weights = load_file(result.path.with_suffix(".safetensors"))
+    assert all(torch.equal(v, weights[k]) for k, v in result.method.state_dict().items())
+    assert len(lines) == 3 and "record" in lines[-1]
+
+
+def test_a_process_that_is_killed_continues_bit_for_bit(tmp_path):
+    """SIGKILL after the first epoch; the second start ends with the weights of an unharmed run."""
+    command = [sys.executable, "-m", "fer_lib", "run", "baseline", "--profile", "smoke"]
+    command += [x for knob in [*SMALL.split(), "epochs=3"] for x in ("--set", knob)]
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    killed = subprocess.Popen([*command, "--out", str(tmp_path / "a")], stdout=subprocess.PIPE, text=True, env=env)
+    assert killed.stdout.readline().startswith("epoch   1/3")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not list((tmp_path / "a").rglob("*.json"))
+    again = subprocess.run([*command, "--out", str(tmp_path / "a")], capture_output=True, text=True, env=env, check=True)
+    assert again.stdout.startswith("continuing after epoch ")
+    whole = Parameters(profile="smoke", out=str(tmp_path / "b"), overrides=f"{SMALL} epochs=3")
+    path = run(whole, log=lambda line: None).path
+    a = load_file(tmp_path / "a" / "baseline" / path.with_suffix(".safetensors").name)
+    b = load_file(path.with_suffix(".safetensors"))
+    assert all(torch.equal(a[name], b[name]) for name in b)
+
+
+def test_knobs_are_layered_profile_row_override():
+    recipe, switches = Parameters(row="R2", overrides="lr=0.3 smoothing=0.2").resolve()
+    assert (recipe.lr, switches.smoothing, switches.target) == (0.3, 0.2, "smooth")
+    assert recipe.epochs == PROFILES["quick"].epochs
+    assert Parameters(row="R1").resolve()[0].augment == 0
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        (dict(overrides="epoch=3"), "There is no parameter 'epoch': did you mean 'epochs'"),
+        (dict(overrides="epochs"), "Override 'epochs' has no value"),
+        (dict(overrides="epochs=many"), "Knob epochs cannot be 'many'"),
+        (dict(overrides="epochs=0"), "Knob epochs cannot be '0': input should be greater than or equal to 1"),
+        (dict(overrides="smoothing=much"), "Knob smoothing cannot be 'much': it takes a float"),
+        (dict(row="R9"), "baseline has no row 'R9': choose one of R0, R1"),
+        (dict(method="base"), "There is no method 'base': choose one of baseline"),
+        (dict(dataset="ferpluss"), "There is no dataset 'ferpluss': choose one of faces, ferplus"),
+        (dict(dataset="ferplus"), "Dataset ferplus needs its path: give data"),
+        (dict(device="gpu9"), "Device 'gpu9' is not on this machine"),
+        (dict(row="R3"), "baseline row R3 needs votes, which faces does not have"),
+    ],
+)
+def test_bad_parameters_in_one_sentence(changes, sentence, tmp_path):
+    with pytest.raises(FerError, match=sentence.replace("(", "\\(")):
+        run(Parameters(profile="smoke", out=str(tmp_path), **changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_notebooks_globals():
+    scalars = {"seed": 4, "profile": "smoke", "__name__": "__main__", "In": ["x"], "path": tuple()}
+    assert Parameters.of(scalars, row="R1") == Parameters(seed=4, profile="smoke", row="R1")
+    with pytest.raises(FerError, match="There is no parameter 'sed': did you mean 'seed'"):
+        Parameters.of(scalars | {"sed": 1})
+    with pytest.raises(FerError, match="Parameter seed cannot be 'one': input should be a valid integer"):
+        Parameters.of({"seed": "one"})
+    with pytest.raises(FerError, match="Parameter profile cannot be 'fast': input should be 'smoke', 'quick'"):
+        Parameters.of({"profile": "fast"})
+
+
+def test_command_line(capsys, tmp_path):
+    assert main(["run", "baseline", "--row", "R9", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "fer_lib: baseline has no row 'R9': choose one of R0, R1, R2, R3.\n"
+    assert main(["data", "check", "ferplus", str(tmp_path / "none")]) != 0
+    assert str(tmp_path / "none") in "".join(capsys.readouterr())
+    with pytest.raises(SystemExit):
+        main(["walk"])
