@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from fer_lib.data import check_dataset
 from fer_lib.errors import FerError
@@ -31,6 +32,8 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     report = check_dataset(options.layout, options.path)
     print(report)
+    if options.save:
+        report.save(Path(options.save))
     return 0 if report.usable else 1
 
 
@@ -57,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     check = data.add_parser("check", help="count the faces and list what is wrong")
     check.add_argument("layout", help="name of the layout, for example ferplus")
     check.add_argument("path", help="folder or archive")
+    check.add_argument("--save", metavar="FILE", help="also write the report to FILE, as JSON")
     check.set_defaults(call=_check)
     return parser
 

@@ -24,6 +24,17 @@ LIBRARY = Path(fer_lib.__file__).parent
 RESULTS = LIBRARY.parent / "book" / "results"
 
 
+class Chosen(BaseModel):
+    """The epoch that validation chose, and the figures of its weights.
+
+    Explained in: book/status.md
+    """
+
+    epoch: int
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+
+
 class Record(BaseModel):
     """All that is known of one run.
 
@@ -33,6 +44,7 @@ class Record(BaseModel):
         parameters: every knob of the run, resolved.
         fingerprint: digest of each split's content, by split.
         metrics, intervals, confusion: see :class:`fer_lib.evaluate.Scores`; of the last epoch.
+            ``accuracy_clear`` and ``macro_recall_clear`` are of the faces with a clear majority.
         chosen: the same figures for the epoch that validation chose, and its number.
         labels, predicted: one digit per face, truth and last epoch's prediction, for paired tests.
         history: one dictionary per epoch.
@@ -60,7 +72,7 @@ class Record(BaseModel):
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     confusion: list[list[int]]
-    chosen: dict[str, Any]
+    chosen: Chosen
     labels: str
     predicted: str
     history: list[dict[str, Any]]
@@ -148,6 +160,9 @@ def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy",
     Columns: ``seeds``, then for each metric ``<metric>``, ``<metric>_low``, ``<metric>_high``;
     the interval is Student's t over seeds (:func:`fer_lib.evaluate.mean_interval`).
 
+    Raises:
+        FerError: if there is no record at all.
+
     Explained in: book/baseline.ipynb
     """
     groups: dict[tuple, list[Record]] = {}
@@ -160,6 +175,8 @@ def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy",
             figures = mean_interval([100 * r.metrics[metric] for r in members])
             line |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), figures, strict=True))
         lines.append(line)
+    if not lines:
+        raise FerError("There is no record to summarize: run the rows first, or fetch book/results.")
     return pd.DataFrame(lines)
 
 

@@ -7,12 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
+from fer_lib.data.faceset import FaceSet
 from fer_lib.emotions import NAMES
 from fer_lib.evaluate import mean_interval, paired_test
 from fer_lib.record import Record
@@ -87,6 +87,19 @@ def face_grid(
     return figure
 
 
+def truth(faces: FaceSet, k: int) -> Figure:
+    """All that a procedural FaceSet knows of its face ``k``: image, landmarks, mask, neutral twin.
+
+    Explained in: book/faces.ipynb
+    """
+    mask = faces.masks[k].expand(3, -1, -1)
+    panels = torch.stack([faces.images[k], faces.images[k], mask, faces.neutral[k]])
+    figure = face_grid(panels, 4, ["image", "landmarks", "expression mask", "neutral twin"])
+    x, y = faces.landmarks[k].unbind(1)
+    figure.axes[1].scatter(x, y, s=9, c="white", edgecolors="black", linewidths=0.6)
+    return figure
+
+
 def confusion(record: Record, ax: Axes | None = None) -> Axes:
     """The confusion matrix of a record: rows the truth, columns the prediction, percent of the row.
 
@@ -121,7 +134,7 @@ def history(record: Record) -> Figure:
     left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
     accuracy = [100 * e["val_accuracy"] for e in record.history]
     right.plot(epochs, accuracy, color=colour)
-    chosen = record.chosen["epoch"]
+    chosen = record.chosen.epoch
     right.plot(chosen, accuracy[chosen - 1], "o", ms=10, mfc="none", mec=ACCENT, mew=2, label="chosen")
     right.set(xlabel="epoch", ylabel="validation accuracy (%)")
     right.legend(frameon=False)
@@ -183,41 +196,6 @@ def bars(counts: dict[str, dict[str, int]], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def sample_size_player(hits: Tensor, sizes: Sequence[int], seed: int = 0) -> str:
-    """An animation that plays without a kernel: what accuracy one might see with ever more test faces.
-
-    For each size, 500 test sets are drawn from the measured hits and misses.
-
-    Args:
-        hits: bool (N,), see :meth:`fer_lib.record.Record.hits`.
-
-    Returns:
-        HTML with its own buttons.
-
-    Explained in: book/baseline.ipynb
-    """
-    generator = torch.Generator().manual_seed(seed)
-    draws = [
-        100 * hits[torch.randint(len(hits), (500, n), generator=generator)].float().mean(1).numpy() for n in sizes
-    ]
-    figure, ax = plt.subplots(figsize=(6, 3.2), dpi=80)
-    truth, edges = 100 * hits.float().mean().item(), np.linspace(0, 100, 51)
-
-    def frame(k: int) -> None:
-        ax.clear()
-        low, high = np.percentile(draws[k], [2.5, 97.5])
-        ax.hist(draws[k], edges, weights=np.full(500, 0.2), color=COLOURS["baseline"])
-        ax.axvspan(low, high, color=ACCENT, alpha=0.25, label=f"95 %: {low:.0f} to {high:.0f}")
-        ax.axvline(truth, color="black", lw=1, ls="--")
-        ax.set(xlim=(0, 100), ylim=(0, 100), xlabel="accuracy seen (%)", ylabel="share of test sets (%)")
-        ax.set_title(f"{sizes[k]} test faces")
-        ax.legend(frameon=False, loc="upper left")
-
-    player = FuncAnimation(figure, frame, frames=len(sizes), interval=800).to_jshtml(default_mode="once")
-    plt.close(figure)
-    return player
-
-
 def percent_table(table: pd.DataFrame, caption: str, metrics: Sequence[str] = ("accuracy", "macro_recall")) -> Styler:
     """A summary as readers see it: each metric as mean and 95 % interval in percent.
 
@@ -259,4 +237,5 @@ def _with_interval(mean: float, low: float, high: float) -> str:
 
 
 def _white(images: Tensor) -> float:
+    """The value that is white."""
     return 255 if images.dtype == torch.uint8 else 1

@@ -13,7 +13,7 @@ def make(row="R0", seed=0, accuracy=0.8, **changes):
     fields = dict(
         method="baseline", row=row, dataset="faces", profile="smoke", seed=seed, split="test", parameters={"lr": 0.1},
         fingerprint={"train": "ab"}, metrics={"accuracy": accuracy, "macro_recall": accuracy}, intervals={"accuracy": (0.7, 0.9)},
-        confusion=[[1, 0], [0, 1]], chosen={"epoch": 1}, labels="0011", predicted="0010", history=[{"epoch": 1}],
+        confusion=[[1, 0], [0, 1]], chosen={"epoch": 1, "metrics": {}, "intervals": {}}, labels="0011", predicted="0010", history=[{"epoch": 1}],
         cost={"seconds": 1.0}, device="cpu", versions={"torch": "x"}, sources=sources("baseline", "faces"), commit="", finished="",
     )  # fmt: skip
     return Record(**fields | changes)

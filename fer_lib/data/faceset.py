@@ -26,6 +26,7 @@ class FaceSet:
         fingerprint: hexadecimal digest of the content; equal content, equal digest.
         classes: how many of the emotions the dataset's labels use (8, or 7 without contempt).
         votes: float32 (N, classes), the annotators' distribution; rows sum to 1.
+        clear: bool (N,), whether one emotion has more than half of the votes.
         subjects: int64 (N,), the person; equal number, same person.
         landmarks: float32 (N, P, 2), (x, y) in pixels, the corner pixel's centre at (0, 0).
         neutral: uint8 (N, C, H, W), the same person without expression (the neutral twin).
@@ -45,6 +46,7 @@ class FaceSet:
     fingerprint: str
     classes: int = len(NAMES)
     votes: Tensor | None = None
+    clear: Tensor | None = None
     subjects: Tensor | None = None
     landmarks: Tensor | None = None
     neutral: Tensor | None = None

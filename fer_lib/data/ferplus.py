@@ -40,11 +40,14 @@ def load(path: str | os.PathLike, split: str) -> FaceSet:
     3. whose winner is ``unknown`` or ``NF`` (no face).
 
     =====  ======  =======  =====  ==========  ======  =======================
-    split  rows    no name  tied   no emotion  remain  :func:`clear_majority`
+    split  rows    no name  tied   no emotion  remain  clear majority
     =====  ======  =======  =====  ==========  ======  =======================
     train  28,558  0        1,445  173         26,940  25,045
     val    3,579   0        159    24          3,396   3,191
     =====  ======  =======  =====  ==========  ======  =======================
+
+    ``clear`` marks the faces by which Barsoum et al.'s script evaluates, an easier subset:
+    the winner has more than half of the votes, single votes left out.
 
     The vote distribution leaves out columns with a single vote, which Barsoum et al.
     take for a slip, and ``unknown`` and ``NF``; the rest is divided by its sum. Labels do
@@ -66,20 +69,6 @@ def load(path: str | os.PathLike, split: str) -> FaceSet:
     entry = _fetch(path, split)
     labels, votes = (torch.from_numpy(entry.arrays[name]) for name in ("labels", "votes"))
     return FaceSet(torch.from_numpy(entry.images), labels, NAME, split, entry.fingerprint, votes=votes)
-
-
-def clear_majority(path: str | os.PathLike, split: str) -> torch.Tensor:
-    """Which faces of :func:`load` have an absolute majority: the paper's evaluation.
-
-    Barsoum et al.'s script evaluates on faces whose winner has more than half of the
-    votes, single votes left out: an easier subset than all faces of :func:`load`.
-    It is ``faces.subset(clear_majority(path, split))``.
-
-    Returns bool (N,), one for each face of ``load(path, split)``; raises as that does.
-
-    Explained in: book/faces.ipynb
-    """
-    return torch.from_numpy(_fetch(path, split).arrays["clear"])
 
 
 def check(path: str | os.PathLike) -> Report:

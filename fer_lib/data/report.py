@@ -1,7 +1,9 @@
 """What ``data check`` says about a dataset on disk."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from fer_lib.errors import FerError
 
@@ -70,6 +72,16 @@ class Report:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     usable: bool = False
+
+    def save(self, file: Path) -> None:
+        """Write the report as JSON, for a page that shows the counts without the data."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(replace(self, path=Path(self.path).name)), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, file: Path) -> "Report":
+        """A report that :meth:`save` wrote."""
+        return cls(**json.loads(file.read_text()))
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.path}", *self._table()]

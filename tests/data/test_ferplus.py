@@ -116,7 +116,7 @@ def test_votes_and_majority_leave_out_single_votes(tmp_path):
     assert torch.equal(votes[:8], torch.eye(8))
     assert torch.allclose(votes[8], torch.tensor([0, 0, 0, 0.4, 0.3, 0.3, 0, 0]))
     assert torch.allclose(votes[9], torch.tensor([0, 0, 0, 0, 4 / 6, 2 / 6, 0, 0]))
-    assert ferplus.clear_majority(path, "train").tolist() == [True] * 8 + [False, False]
+    assert ferplus.load(path, "train").clear.tolist() == [True] * 8 + [False, False]
 
 
 def test_the_second_call_reads_the_cache_and_a_changed_list_does_not(tmp_path, monkeypatch):
@@ -296,4 +296,4 @@ def test_the_real_zip_has_the_published_rows():
     assert report.removed["val"] == {"no image name": 0, "tied": 159, "no emotion": 24}
     assert list(report.counts["train"].values()) == [9_360, 7_408, 3_368, 3_418, 2_395, 175, 651, 165]
     assert list(report.counts["val"].values()) == [1_241, 877, 441, 396, 314, 31, 70, 26]
-    assert int(ferplus.clear_majority(REAL, "val").sum()) == 3_191
+    assert int(ferplus.load(REAL, "val").clear.sum()) == 3_191

@@ -1,0 +1,74 @@
+"""Figures that move: they play in the rendered page, without a kernel."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.animation import FuncAnimation
+from torch import Tensor
+
+from fer_lib.show import ACCENT, COLOURS
+
+
+def face_player(rows: Tensor, titles: Sequence[str], interval: int = 500) -> str:
+    """An animation of faces that plays without a kernel.
+
+    Args:
+        rows: uint8 or float in [0, 1], (frames, faces side by side, 1 or 3, H, W).
+        titles: one per frame.
+        interval: milliseconds per frame.
+
+    Returns:
+        HTML with its own buttons and slider.
+
+    Explained in: book/faces.ipynb
+    """
+    strips = rows.permute(0, 3, 1, 4, 2).flatten(2, 3).cpu().numpy()  # (frames, H, faces * W, C)
+    height, width = strips.shape[1:3]
+    figure, ax = plt.subplots(figsize=(6.4, 6.4 * height / width + 0.4), dpi=80)
+    picture = ax.imshow(strips[0].squeeze(), cmap="gray", vmin=0, vmax=255 if rows.dtype == torch.uint8 else 1)
+    ax.set_axis_off()
+
+    def frame(k: int) -> None:
+        picture.set_data(strips[k].squeeze())
+        ax.set_title(titles[k])
+
+    player = FuncAnimation(figure, frame, frames=len(strips), interval=interval).to_jshtml(default_mode="reflect")
+    plt.close(figure)
+    return player
+
+
+def sample_size_player(hits: Tensor, sizes: Sequence[int], seed: int = 0) -> str:
+    """An animation that plays without a kernel: what accuracy one might see with ever more test faces.
+
+    For each size, 500 test sets are drawn from the measured hits and misses.
+
+    Args:
+        hits: bool (N,), see :meth:`fer_lib.record.Record.hits`.
+
+    Returns:
+        HTML with its own buttons.
+
+    Explained in: book/baseline.ipynb
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draws = [
+        100 * hits[torch.randint(len(hits), (500, n), generator=generator)].float().mean(1).numpy() for n in sizes
+    ]
+    figure, ax = plt.subplots(figsize=(6, 3.2), dpi=80)
+    truth, edges = 100 * hits.float().mean().item(), np.linspace(0, 100, 51)
+
+    def frame(k: int) -> None:
+        ax.clear()
+        low, high = np.percentile(draws[k], [2.5, 97.5])
+        ax.hist(draws[k], edges, weights=np.full(500, 0.2), color=COLOURS["baseline"])
+        ax.axvspan(low, high, color=ACCENT, alpha=0.25, label=f"95 %: {low:.0f} to {high:.0f}")
+        ax.axvline(truth, color="black", lw=1, ls="--")
+        ax.set(xlim=(0, 100), ylim=(0, 100), xlabel="accuracy seen (%)", ylabel="share of test sets (%)")
+        ax.set_title(f"{sizes[k]} test faces")
+        ax.legend(frameon=False, loc="upper left")
+
+    player = FuncAnimation(figure, frame, frames=len(sizes), interval=800).to_jshtml(default_mode="once")
+    plt.close(figure)
+    return player
