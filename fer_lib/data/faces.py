@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fer_lib.data.faceset import SPLITS, FaceSet
+from fer_lib.data.portrait.draws import Draws
 from fer_lib.data.portrait.expression import (
     ACTION_UNITS,
     AU_NAMES,
@@ -22,9 +23,8 @@ from fer_lib.data.portrait.expression import (
     prototype_units,
     sample_units,
 )
-from fer_lib.data.portrait.draws import Draws
 from fer_lib.data.portrait.people import People, sample_people
-from fer_lib.data.portrait.render import DrawnFaces, render
+from fer_lib.data.portrait.render import DrawnFaces, Scene, arrange, paint
 from fer_lib.data.portrait.views import Spread, plain_view, sample_views
 from fer_lib.emotions import Emotion
 from fer_lib.errors import FerError
@@ -106,11 +106,12 @@ def make_faces(
     people = sample_people(subjects, seed, spread.rest, device)
     units, view = sample_units(labels, draws, spread), sample_views(draws, spread)
 
+    scenes = [arrange(people, shown, view, size) for shown in ((units, units * 0) if neutral else (units,))]
+
     def draw(rows: slice) -> tuple[Tensor, ...]:
-        drawn = _draw(people, units, view, rows, size)
-        pictures = [drawn.image, _draw(people, units * 0, view, rows, size).image] if neutral else [drawn.image]
-        bytes_ = [(picture * 255).round().to(torch.uint8).cpu() for picture in pictures]
-        return drawn.landmarks.cpu(), (drawn.mask >= 0.5).to(torch.uint8).mul(255).cpu(), *bytes_
+        drawn = [_draw(scene, rows) for scene in scenes]
+        pictures = [(part.image * 255).round().to(torch.uint8).cpu() for part in drawn]
+        return drawn[0].landmarks.cpu(), (drawn[0].mask >= 0.5).to(torch.uint8).mul(255).cpu(), *pictures
 
     points, masks, images, *twins = _in_chunks(draw, count, chunk or _chunk(count, size, index.device))
     return FaceSet(
@@ -120,7 +121,9 @@ def make_faces(
     )  # fmt: skip
 
 
-def draw_faces(people: People, units: Tensor, view: dict[str, Tensor] | None = None, size: int = 96) -> DrawnFaces:
+def draw_faces(
+    people: People, units: Tensor, view: dict[str, Tensor] | None = None, size: int = 96
+) -> DrawnFaces:
     """Draw chosen persons with chosen action units, pose, light and background.
 
     ``people``, ``units`` and ``view`` must have the same number of rows, or one row, which then
@@ -158,15 +161,13 @@ def draw_faces(people: People, units: Tensor, view: dict[str, Tensor] | None = N
         counted = ", ".join(f"{number} {name}" for name, number in rows.items())
         raise FerError(f"draw_faces: {counted} do not fit together; give the same number of each, or one.")
     people, view = ({name: _repeat(x, count) for name, x in group.items()} for group in (people, view))
-    units = _repeat(units, count)
-    draw = partial(_draw, people, units, view, size=size)
-    return DrawnFaces(*_in_chunks(draw, count, _chunk(count, size, units.device)))
+    scene = arrange(people, _repeat(units, count), view, size)
+    return DrawnFaces(*_in_chunks(partial(_draw, scene), count, _chunk(count, size, units.device)))
 
 
-def _draw(people: People, units: Tensor, view: dict[str, Tensor], rows: slice, size: int) -> DrawnFaces:
-    people, view = ({name: x[rows] for name, x in group.items()} for group in (people, view))
-    with torch.no_grad():
-        return render(people, units[rows], view, size)
+def _draw(scene: Scene, rows: slice) -> DrawnFaces:
+    with torch.no_grad():  # a setting of the thread, so it is made here
+        return paint(scene, rows)
 
 
 def _repeat(rows: Tensor, count: int) -> Tensor:
@@ -176,13 +177,16 @@ def _repeat(rows: Tensor, count: int) -> Tensor:
 def _chunk(count: int, size: int, device: torch.device) -> int:
     """As many faces as fit a processor's cache and leave no processor idle, or fill an accelerator."""
     if device.type != "cpu":
-        return max(1, 2048 * 96 * 96 // (size * size))
-    return max(1, min(8 * 96 * 96 // (size * size), -(-count // torch.get_num_threads())))
+        return max(1, 20416 * 96 * 96 // (size * size))
+    return max(1, min(16 * 96 * 96 // (size * size), -(-count // torch.get_num_threads())))
 
 
 def _in_chunks(draw: Callable[[slice], Sequence[Tensor]], count: int, chunk: int) -> list[Tensor]:
     """Draw ``chunk`` rows at a time, one chunk a thread: the operations are too small to be split."""
     slices = [slice(start, start + chunk) for start in range(0, max(count, 1), chunk)]
+    # glibc hands freed blocks back to the system, and a tenth of the time goes into page
+    # faults, until it has seen one block of this size come and go.
+    torch.empty(31 << 20, dtype=torch.uint8)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -210,7 +214,9 @@ def _difficulty(difficulty: float | str) -> float:
     if difficulty == "default":
         return DEFAULT_DIFFICULTY
     if isinstance(difficulty, str) or not 0 <= difficulty <= 1:
-        raise FerError(f"make_faces: the difficulty must be 'default' or lie between 0 and 1, not {difficulty!r}.")
+        raise FerError(
+            f"make_faces: the difficulty must be 'default' or lie between 0 and 1, not {difficulty!r}."
+        )
     return float(difficulty)
 
 
@@ -219,7 +225,9 @@ def _emotions(emotions: Sequence[Emotion | int]) -> list[int]:
     strange = [emotion for emotion in emotions if emotion not in known]
     if strange or not emotions:
         wrong = f"unknown emotion {strange[0]!r}" if strange else "no emotion"
-        raise FerError(f"make_faces: {wrong}; take members of Emotion ({', '.join(e.title for e in Emotion)}).")
+        raise FerError(
+            f"make_faces: {wrong}; take members of Emotion ({', '.join(e.title for e in Emotion)})."
+        )
     return [int(emotion) for emotion in emotions]
 
 
@@ -235,4 +243,6 @@ def _check(count: int, split: str, size: int, per_person: int, chunk: int | None
 
 def _check_size(size: int) -> None:
     if not SIZES[0] <= size <= SIZES[1]:
-        raise FerError(f"The size of a procedural face must lie between {SIZES[0]} and {SIZES[1]} pixels, not {size}.")
+        raise FerError(
+            f"The size of a procedural face must lie between {SIZES[0]} and {SIZES[1]} pixels, not {size}."
+        )

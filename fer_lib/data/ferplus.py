@@ -67,8 +67,8 @@ def load(path: str | os.PathLike, split: str) -> FaceSet:
     Explained in: book/faces.ipynb
     """
     entry = _fetch(path, split)
-    labels, votes = (torch.from_numpy(entry.arrays[name]) for name in ("labels", "votes"))
-    return FaceSet(torch.from_numpy(entry.images), labels, NAME, split, entry.fingerprint, votes=votes)
+    labels, votes, clear = (torch.from_numpy(entry.arrays[name]) for name in ("labels", "votes", "clear"))
+    return FaceSet(torch.from_numpy(entry.images), labels, NAME, split, entry.fingerprint, votes=votes, clear=clear)
 
 
 def check(path: str | os.PathLike) -> Report:

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from fer_lib.data.portrait.hashing import Draws
+from fer_lib.data.portrait.draws import Draws
 from fer_lib.data.portrait.views import Spread
 from fer_lib.emotions import Emotion
+from fer_lib.errors import FerError
 
 # Titles as in Ekman, Friesen & Hager (2002), Facial Action Coding System.
 AU_NAMES: dict[str, str] = {
@@ -41,7 +42,16 @@ PROTOTYPES: dict[Emotion, dict[str, float]] = {
     Emotion.SADNESS: {"AU1": 1.0, "AU4": 0.6, "AU15": 1.0, "AU17": 0.6},
     Emotion.ANGER: {"AU4": 1.0, "AU5": 0.5, "AU7": 0.7, "AU17": 0.3, "AU23": 0.9, "AU24": 0.6},
     Emotion.DISGUST: {"AU4": 0.4, "AU7": 0.4, "AU9": 1.0, "AU10": 0.9, "AU16": 0.3, "AU25": 0.4},
-    Emotion.FEAR: {"AU1": 1.0, "AU2": 0.6, "AU4": 0.7, "AU5": 1.0, "AU7": 0.2, "AU20": 1.0, "AU25": 0.7, "AU26": 0.4},
+    Emotion.FEAR: {
+        "AU1": 1.0,
+        "AU2": 0.6,
+        "AU4": 0.7,
+        "AU5": 1.0,
+        "AU7": 0.2,
+        "AU20": 1.0,
+        "AU25": 0.7,
+        "AU26": 0.4,
+    },
     Emotion.CONTEMPT: {"AU12": 0.6, "AU14": 1.0},
 }
 UNILATERAL = (Emotion.CONTEMPT,)
@@ -60,7 +70,18 @@ NEIGHBOURS: dict[Emotion, tuple[Emotion, Emotion]] = {
 
 
 def action_units(**intensity: float) -> Tensor:
-    """One row of intensities, (1, A): ``action_units(AU12=0.8, AU6=0.5)``; the others are 0."""
+    """One row of intensities, float32 (1, A): ``action_units(AU12=0.8, AU6=0.5)``; the others are 0.
+
+    Raises:
+        FerError: if there is no such action unit.
+
+    Explained in: book/faces.ipynb
+    """
+    for name in intensity:
+        if name not in AU_NAMES:
+            raise FerError(
+                f"action_units: there is no action unit {name}; take one of {', '.join(ACTION_UNITS)}."
+            )
     return torch.tensor([[float(intensity.get(name, 0.0)) for name in ACTION_UNITS]])
 
 
@@ -105,7 +126,9 @@ def sample_units(emotions: Tensor, draws: Draws, spread: Spread) -> Tensor:
     own = table[emotions][..., None] * _sides(emotions, side)  # (N, A, 2)
     guest = table[other][..., None] * _sides(other, side)
     mixed = own + (guest - own) * blend[:, None, None]
-    columns = [_vary(mixed[:, i] * strength[:, None], name, draws, spread) for i, name in enumerate(ACTION_UNITS)]
+    columns = [
+        _vary(mixed[:, i] * strength[:, None], name, draws, spread) for i, name in enumerate(ACTION_UNITS)
+    ]
     return torch.stack(columns, 1).clamp(0, 1)
 
 
