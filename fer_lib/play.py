@@ -1,14 +1,29 @@
 """Figures that move: they play in the rendered page, without a kernel."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.animation import FuncAnimation
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from fer_lib.show import ACCENT, COLOURS
+
+# What matplotlib draws on its buttons with an icon font from another host, as plain characters.
+_SIGNS = {
+    "fa-minus": "−",
+    "fa-fast-backward": "|◀◀",
+    "fa-step-backward": "|◀",
+    "fa-play fa-flip-horizontal": "◀",
+    "fa-pause": "❚❚",
+    "fa-play": "▶",
+    "fa-step-forward": "▶|",
+    "fa-fast-forward": "▶▶|",
+    "fa-plus": "+",
+}
 
 
 def face_player(rows: Tensor, titles: Sequence[str], interval: int = 500) -> str:
@@ -34,9 +49,7 @@ def face_player(rows: Tensor, titles: Sequence[str], interval: int = 500) -> str
         picture.set_data(strips[k].squeeze())
         ax.set_title(titles[k])
 
-    player = FuncAnimation(figure, frame, frames=len(strips), interval=interval).to_jshtml(default_mode="reflect")
-    plt.close(figure)
-    return player
+    return _player(figure, frame, len(strips), interval, "reflect")
 
 
 def sample_size_player(hits: Tensor, sizes: Sequence[int], seed: int = 0) -> str:
@@ -69,6 +82,12 @@ def sample_size_player(hits: Tensor, sizes: Sequence[int], seed: int = 0) -> str
         ax.set_title(f"{sizes[k]} test faces")
         ax.legend(frameon=False, loc="upper left")
 
-    player = FuncAnimation(figure, frame, frames=len(sizes), interval=800).to_jshtml(default_mode="once")
+    return _player(figure, frame, len(sizes), 800, "once")
+
+
+def _player(figure: Figure, frame: Callable[[int], None], frames: int, interval: int, mode: str) -> str:
+    """The animation's HTML, with signs for icons, so that it asks no other host for anything."""
+    html = FuncAnimation(figure, frame, frames=frames, interval=interval).to_jshtml(default_mode=mode)
     plt.close(figure)
-    return player
+    html = re.sub(r"<link[^>]*>", "", html)
+    return re.sub(r'<i class="fa ([^"]+)"></i>', lambda icon: _SIGNS[icon[1]], html)

@@ -217,7 +217,7 @@ def check_names(namespace: dict[str, Any], known: tuple[str, ...]) -> dict[str, 
     Raises:
         FerError: naming the first unknown one; papermill itself would only warn.
 
-    Explained in: book/baseline.ipynb
+    Explained in: book/faces.ipynb
     """
     scalars = {k: v for k, v in namespace.items() if isinstance(v, str | int | float) and not k.startswith("_")}
     for name in scalars:

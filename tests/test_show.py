@@ -1,0 +1,103 @@
+"""The figures show what they are given, and the sentences follow the numbers, whichever way they fall."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from fer_lib import play, show
+from fer_lib.data.faces import make_faces
+from fer_lib.methods import METHODS
+from fer_lib.record import Record, summarize
+
+matplotlib.use("Agg")
+TRUTH = "0011" * 25
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def record(row, seed, right, metric=None):
+    """A record in which the first ``right`` of 100 faces are named correctly."""
+    said = "".join(t if i < right else "2" for i, t in enumerate(TRUTH))
+    accuracy = right / 100 if metric is None else metric
+    fields = dict.fromkeys(("device", "commit", "finished", "sources"), "") | dict.fromkeys(
+        ("parameters", "fingerprint", "intervals", "versions", "cost"), {}
+    )
+    history = [{"epoch": e, "all/cross-entropy": 2.0 / e, "val_accuracy": e / 4} for e in (1, 2, 3)]
+    return Record(
+        method="baseline", row=row, dataset="faces", profile="quick", seed=seed, split="test", labels=TRUTH, predicted=said,
+        metrics={"accuracy": accuracy, "macro_recall": accuracy}, confusion=[[6, 2, 0], [1, 9, 0], [0, 0, 0]],
+        chosen={"epoch": 2, "metrics": {}, "intervals": {}}, history=history, **fields,
+    )  # fmt: skip
+
+
+def test_verdict_says_better_worse_and_not_clear():
+    better = [record("A", s, 60) for s in range(3)] + [record("B", s, 80 + s) for s in range(3)]
+    text = show.verdict(better, "A", "B")
+    assert "**B against A:** +21.0 points" in text and "over 3 seeds; clear" in text
+    assert "0 to 20 (p = 1.9e-06)" in text
+    assert "-21.0 points" in show.verdict(better, "B", "A")
+    mixed = [record("A", s, 60) for s in range(3)] + [record("B", s, 60 + d) for s, d in enumerate((-9, 8, 2))]
+    assert "not clear: the interval includes zero" in show.verdict(mixed, "A", "B")
+
+
+def test_verdict_compares_the_seeds_that_both_rows_have():
+    assert "over 2 seeds" in show.verdict([record(row, s, 50 + s) for row, n in (("A", 3), ("B", 2)) for s in range(n)], "A", "B")
+
+
+def test_table_shows_mean_and_interval():
+    html = show.percent_table(summarize([record("A", s, 60 + s) for s in range(3)]), "caption").to_html()
+    assert "61.0 [58.5, 63.5]" in html and "caption" in html
+    assert "60.0<" in show.percent_table(summarize([record("A", 0, 60)]), "one").to_html()
+
+
+def test_confusion_is_in_percent_of_the_truth():
+    ax = show.confusion(record("A", 0, 60))
+    shown = np.asarray(ax.images[0].get_array())
+    assert shown[0].tolist() == [75, 25, 0] and shown[1].tolist() == [10, 90, 0] and shown[2].tolist() == [0, 0, 0]
+    assert {"75", "25", "10", "90"} == {text.get_text() for text in ax.texts}
+
+
+def test_history_rings_the_chosen_epoch():
+    right = show.history(record("A", 0, 60)).axes[1]
+    assert [list(line.get_xdata()) for line in right.lines] == [[1, 2, 3], [2]]
+    assert right.lines[1].get_ydata()[0] == 50
+
+
+def test_intervals_and_bars():
+    table = summarize([record(row, s, 60 + s) for row in "AB" for s in range(3)])
+    ax = show.intervals(table, "row")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["B", "A"]
+    bars = show.bars({"x": {"a": 1, "b": 3}, "y": {"a": 5, "b": 5}})
+    assert [patch.get_height() for patch in bars.patches] == [25, 75, 50, 50]
+
+
+def test_faces_and_truth():
+    faces = make_faces(5, "test", size=48, neutral=True)
+    figure = show.face_grid(faces.images, 3, ["a", "b", "c"], ["first", "second"], maps=torch.rand(5, 48, 48))
+    assert len(figure.axes) == 6 and figure.axes[3].get_ylabel() == "second"
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["a", "b", "c"]
+    points = show.truth(faces, 1).axes[1].collections[0].get_offsets()
+    assert np.allclose(points, faces.landmarks[1])
+
+
+def test_batch_dependence_draws_every_curve():
+    ax = show.batch_dependence((1, 64), {"sorted": [50, 90], "shuffled": [50, 49]}, 50.0).axes[0]
+    assert [line.get_label() for line in ax.lines] == ["plain head", "sorted", "shuffled"]
+
+
+def test_players_bring_their_own_buttons():
+    rows = torch.randint(0, 255, (3, 2, 3, 16, 16), dtype=torch.uint8)
+    html = play.face_player(rows, ["one", "two", "three"])
+    assert html.count("data:image/png;base64") == 3 and "anim-buttons" in html
+    html = play.sample_size_player(record("A", 0, 60).hits(), (10, 100))
+    assert html.count("data:image/png;base64") == 2 and "http" not in html and "▶|" in html
+
+
+def test_every_method_has_a_colour_of_its_own():
+    assert set(METHODS) <= set(show.COLOURS) and len(set(show.COLOURS.values())) == len(show.COLOURS)
