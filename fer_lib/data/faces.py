@@ -105,8 +105,8 @@ def make_faces(
     spread, draws = Spread.at(level), Draws(seed, f"face/{split}", index)
     people = sample_people(subjects, seed, spread.rest, device)
     units, view = sample_units(labels, draws, spread), sample_views(draws, spread)
-
-    scenes = [arrange(people, shown, view, size) for shown in ((units, units * 0) if neutral else (units,))]
+    expressions = (units, units * 0) if neutral else (units,)
+    scenes = [arrange(people, shown, view, size) for shown in expressions]
 
     def draw(rows: slice) -> tuple[Tensor, ...]:
         drawn = [_draw(scene, rows) for scene in scenes]
@@ -177,7 +177,7 @@ def _repeat(rows: Tensor, count: int) -> Tensor:
 def _chunk(count: int, size: int, device: torch.device) -> int:
     """As many faces as fit a processor's cache and leave no processor idle, or fill an accelerator."""
     if device.type != "cpu":
-        return max(1, 20416 * 96 * 96 // (size * size))
+        return max(1, 512 * 96 * 96 // (size * size))
     return max(1, min(16 * 96 * 96 // (size * size), -(-count // torch.get_num_threads())))
 
 
