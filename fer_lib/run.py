@@ -32,13 +32,13 @@ from fer_lib.train import Fitted, fit
 RUNS = LIBRARY.parent / "runs"
 ENOUGH_FACES = {"train": 20_000, "val": 2_000, "test": 2_000}
 
-_SMALL = Recipe(backbone="resnet10_narrow", stem_stride=2, size=64, batch_size=32)
+_SMALL = Recipe(backbone="resnet10_narrow", stem_stride=2, size=64, batch_size=32, augment=0.3)
 PROFILES: dict[str, Recipe] = {
     "smoke": _SMALL.model_copy(
         update=dict(size=48, train_images=96, val_images=64, test_images=64, epochs=2, warmup=0.0)
     ),
-    "quick": _SMALL.model_copy(update=dict(train_images=4000, val_images=1000, test_images=1000, epochs=10)),
-    "laptop": _SMALL.model_copy(update=dict(backbone="resnet18_narrow", size=48, batch_size=64, epochs=16)),
+    "quick": _SMALL.model_copy(update=dict(train_images=4000, val_images=1000, test_images=1000, epochs=8)),
+    "laptop": _SMALL.model_copy(update=dict(backbone="resnet18_narrow", size=48, batch_size=64, epochs=14, augment=1.0)),
     "full": Recipe(epochs=60, ema=0.999),
 }
 

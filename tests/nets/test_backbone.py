@@ -31,7 +31,7 @@ def test_weights_from_a_file(tmp_path):
     source, path = Backbone("resnet10_narrow", 2), tmp_path / "w.safetensors"
     save_file(source.body.state_dict(), path)
     loaded = Backbone("resnet10_narrow", 2, str(path))
-    assert torch.equal(loaded.body.conv1.weight, source.body.conv1.weight)
+    assert torch.equal(loaded.body.layer1[0].conv1.weight, source.body.layer1[0].conv1.weight)
     with pytest.raises(FerError, match="lacks .* parameters, .* wrong model"):
         Backbone("resnet18_narrow", 2, str(path))
     path.write_bytes(b"not weights")
