@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "dataset": "faces, or the name of a layout on disk",
         "data": "path of the dataset",
         "profile": f"one of {', '.join(PROFILES)}",
-        "seed": "number that all randomness comes from",
+        "seed": "of the weights, the order and the augmentation",
         "device": "auto, cpu, cuda",
         "out": "folder for records and weights",
         "split": "val or test: what is measured on",

@@ -42,14 +42,3 @@ FERPLUS_COLUMNS: dict[str, Emotion | None] = {
     "unknown": None,
     "NF": None,
 }
-
-# The ``emotion`` column of fer2013.csv.
-FER2013_LABELS: dict[int, Emotion] = {
-    0: Emotion.ANGER,
-    1: Emotion.DISGUST,
-    2: Emotion.FEAR,
-    3: Emotion.HAPPINESS,
-    4: Emotion.SADNESS,
-    5: Emotion.SURPRISE,
-    6: Emotion.NEUTRAL,
-}

@@ -7,7 +7,6 @@ import torch
 from scipy.stats import t as student
 from statsmodels.stats.contingency_tables import mcnemar
 from torch import Tensor, nn
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from fer_lib.data.loader import Loader
 from fer_lib.emotions import NAMES
@@ -71,15 +70,33 @@ def score(logits: Tensor, labels: Tensor, seed: int = 0) -> Scores:
     truth, guess = labels.numpy(), predicted.numpy()
     confidence, hit = probability.double().numpy(), (predicted == labels).numpy()
     values = _figures(_confusion(truth, guess, classes))
-    values["calibration_error"] = float(multiclass_calibration_error(logits.softmax(1), labels, classes, n_bins=15))
+    values["calibration_error"] = calibration_error(confidence, hit)
     rng, samples = np.random.default_rng(seed), []
     for _ in range(RESAMPLES):
         i = rng.integers(0, len(truth), len(truth))
         figures = _figures(_confusion(truth[i], guess[i], classes))
-        figures["calibration_error"] = _calibration_error(confidence[i], hit[i])
+        figures["calibration_error"] = calibration_error(confidence[i], hit[i])
         samples.append(figures)
     intervals = {name: _percentiles([sample.get(name, np.nan) for sample in samples]) for name in values}
     return Scores(values, intervals, _confusion(truth, guess, classes).tolist())
+
+
+def calibration_error(confidence: np.ndarray, hit: np.ndarray, bins: int = 15) -> float:
+    r"""Expected calibration error [guo2017calibration]: how far the probabilities are from the truth.
+
+    .. math:: \sum_m \frac{|B_m|}{N}\,\bigl|\operatorname{acc}(B_m)-\operatorname{conf}(B_m)\bigr|
+
+    with :math:`B_m` the faces whose winning probability lies in the m-th of ``bins`` equal
+    intervals. It leans upward on few faces: a perfect recognizer does not get 0.
+
+    Args:
+        confidence: (N,), the winning class's probability; hit: bool (N,), whether it is right.
+
+    Explained in: book/baseline.ipynb
+    """
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(which, confidence, bins) - np.bincount(which, hit, bins)
+    return float(np.abs(gap).sum() / len(hit))
 
 
 @dataclass(frozen=True)
@@ -137,13 +154,6 @@ def _figures(confusion: np.ndarray) -> dict[str, float]:
         "macro_recall": float(np.mean(list(recalls.values()))),
         **{f"recall_{name}": float(recall) for name, recall in recalls.items()},
     }
-
-
-def _calibration_error(confidence: np.ndarray, hit: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error from the top probabilities alone, for the bootstrap."""
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(which, confidence, bins) - np.bincount(which, hit, bins)
-    return float(np.abs(gap).sum() / len(hit))
 
 
 def _percentiles(values: list[float]) -> tuple[float, float]:

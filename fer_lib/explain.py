@@ -60,8 +60,8 @@ def add_batch_mean(logits: Tensor, order: Tensor, batch: int, bias: Tensor) -> T
     """What a head that adds its batch's mean feature would have said.
 
     For a linear head, adding the mean feature of the batch before it is the same as
-    adding the batch's mean logit without the bias after it. Some published heads
-    do this in evaluation too [shi2021learning]; a prediction then depends on its neighbours.
+    adding the batch's mean logit without the bias after it. One published head does so
+    in evaluation too, times a learned factor [shi2021learning]; here the factor is 1.
 
     Args:
         logits: (N, K) of the plain head.

@@ -33,7 +33,7 @@ class Recipe(BaseModel):
     Explained in: book/baseline.ipynb
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     backbone: str = "resnet18"
     stem_stride: int = 4
@@ -57,7 +57,7 @@ class Recipe(BaseModel):
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """``auto`` is the first GPU where there is one, else the CPU.
+    """``auto`` is the first NVIDIA or Apple GPU where there is one, else the CPU.
 
     Raises:
         FerError: if the device is not on this machine.
@@ -67,8 +67,8 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise FerError(f"Device '{name}' is not on this machine: take 'cpu' or 'auto'.") from error
     return torch.device(name)
 

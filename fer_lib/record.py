@@ -5,13 +5,16 @@ import hashlib
 import io
 import json
 import os
+import platform
 import subprocess
 import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import kornia
 import pandas as pd
+import timm
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -42,7 +45,7 @@ class Record(BaseModel):
         method, row, dataset, profile, seed: which run it is.
         split: the split that ``metrics`` were measured on.
         parameters: every knob of the run, resolved.
-        fingerprint: digest of each split's content, by split.
+        fingerprint: digest of each split's faces, by split (:class:`fer_lib.data.faceset.FaceSet`).
         metrics, intervals, confusion: see :class:`fer_lib.evaluate.Scores`; of the last epoch.
             ``accuracy_clear`` and ``macro_recall_clear`` are of the faces with a clear majority.
         chosen: the same figures for the epoch that validation chose, and its number.
@@ -84,11 +87,6 @@ class Record(BaseModel):
     commit: str
     finished: str
 
-    @property
-    def name(self) -> str:
-        """``<row>-<dataset>-<profile>-seed<k>``."""
-        return f"{self.row}-{self.dataset}-{self.profile}-seed{self.seed}"
-
     def hits(self) -> torch.Tensor:
         """bool (N,): which faces the last epoch's weights name correctly."""
         return torch.tensor([a == b for a, b in zip(self.labels, self.predicted, strict=True)])
@@ -106,20 +104,21 @@ def record_path(out: Path, method: str, name: str) -> Path:
     return out / method / f"{name}.json"
 
 
-def write_record(record: Record, out: Path) -> Path:
-    """Write the record under ``out``: to a temporary file first, so that it is whole or absent.
+def write_record(record: Record, path: Path) -> Path:
+    """Write the record to ``path``: to a temporary file first, so that it is whole or absent.
 
     Raises:
-        FerError: if the file cannot be written.
+        FerError: if the file cannot be written, or a figure is not a number.
 
     Explained in: book/status.md
     """
-    path = record_path(out, record.method, record.name)
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(record.model_dump(), indent=1, allow_nan=False) + "\n")
         os.replace(part, path)
+    except ValueError as error:
+        raise FerError(f"Record {path} was not written: a figure in it is not a number; lower lr and run again.") from error
     except OSError as error:
         part.unlink(missing_ok=True)
         raise FerError(f"Record {path} could not be written ({error.strerror}): free space or choose another folder.") from error
@@ -155,7 +154,7 @@ def read_records(folder: Path | str = RESULTS, **which: Any) -> list[Record]:
 
 
 def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy", "macro_recall")) -> pd.DataFrame:
-    """One line per (method, row, dataset, profile): seeds, and each metric's mean and 95 % interval in percent.
+    """One line per (method, row, dataset, profile, split): seeds, and each metric's mean and 95 % interval in percent.
 
     Columns: ``seeds``, then for each metric ``<metric>``, ``<metric>_low``, ``<metric>_high``;
     the interval is Student's t over seeds (:func:`fer_lib.evaluate.mean_interval`).
@@ -165,12 +164,12 @@ def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy",
 
     Explained in: book/baseline.ipynb
     """
-    groups: dict[tuple, list[Record]] = {}
+    columns, groups = ("method", "row", "dataset", "profile", "split"), {}
     for record in records:
-        groups.setdefault((record.method, record.row, record.dataset, record.profile), []).append(record)
+        groups.setdefault(tuple(getattr(record, c) for c in columns), []).append(record)
     lines = []
     for key, members in groups.items():
-        line = dict(zip(("method", "row", "dataset", "profile"), key, strict=True)) | {"seeds": len(members)}
+        line = dict(zip(columns, key, strict=True)) | {"seeds": len(members)}
         for metric in metrics:
             figures = mean_interval([100 * r.metrics[metric] for r in members])
             line |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), figures, strict=True))
@@ -183,15 +182,16 @@ def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy",
 def sources(method: str, dataset: str) -> str:
     """Digest of the modules that decide a run's result; comments and docstrings do not count.
 
-    Taken in are the method, its dataset's module, the training loop and the metrics,
-    with all modules of ``fer_lib`` that they import. Other methods and layouts,
+    Taken in are ``run.py``, the method, its dataset's module, the training loop and the
+    metrics, with all modules of ``fer_lib`` that these four import. Other methods and layouts,
     figures and the command line are not: editing them leaves a record valid.
 
     Explained in: book/status.md
     """
     todo = [LIBRARY / "methods" / f"{method}.py", LIBRARY / "data" / f"{dataset}.py"]
     todo += [LIBRARY / "train.py", LIBRARY / "evaluate.py"]
-    seen: dict[Path, str] = {}
+    run = LIBRARY / "run.py"
+    seen: dict[Path, str] = {run: _bare(run.read_text())}
     while todo:
         path = todo.pop()
         if path not in seen and path.is_file() and path.name != "__init__.py":
@@ -214,12 +214,35 @@ def commit() -> str:
         return ""
 
 
+def describe(device: torch.device, mixed: bool) -> str:
+    """The device in words: its name, the threads of a CPU, and the precision of training.
+
+    Explained in: book/status.md
+    """
+    precision = "bf16" if mixed else "fp32"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {precision}"
+    threads = torch.get_num_threads()
+    return f"{platform.machine()} {device.type}, {threads} thread{'s' * (threads > 1)}, {precision}"
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result may depend on.
+
+    Explained in: book/status.md
+    """
+    modules = {module.__name__: module.__version__ for module in (torch, timm, kornia, fer_lib)}
+    return modules | {"python": platform.python_version()}
+
+
 def _imports(text: str) -> list[Path]:
     """Files of ``fer_lib`` that a module imports."""
     names = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fer_lib"):
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.startswith("fer_lib")}
     return [LIBRARY.parent / (name.replace(".", "/") + ".py") for name in names]
 
 

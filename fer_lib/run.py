@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import platform
 import resource
 import sys
 from dataclasses import dataclass
@@ -10,13 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import timm
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-import fer_lib
 from fer_lib.data import DATASETS, load_dataset
 from fer_lib.data.faces import make_faces
 from fer_lib.data.faceset import FaceSet
@@ -26,7 +23,7 @@ from fer_lib.evaluate import Scores, predict, score
 from fer_lib.methods import METHODS, Method, find_method
 from fer_lib.nets.backbone import Backbone
 from fer_lib.recipe import Recipe, mixed_precision, pick_device
-from fer_lib.record import LIBRARY, Chosen, Record, commit, record_path, sources, write_record
+from fer_lib.record import LIBRARY, Chosen, Record, commit, describe, record_path, sources, versions, write_record
 from fer_lib.train import Fitted, fit
 
 RUNS = LIBRARY.parent / "runs"
@@ -78,12 +75,18 @@ class Parameters(BaseModel):
     split: Literal["", "val", "test"] = ""
     overrides: str = ""
 
+    @property
+    def name(self) -> str:
+        """The run's file name: ``R0-faces-quick-seed0``, and what departs from the row's standard."""
+        changes = [self.split, *self.overrides.split()]
+        return "-".join([self.row, self.dataset, self.profile, *filter(None, changes), f"seed{self.seed}"])
+
     @classmethod
     def of(cls, namespace: dict[str, Any], **fixed: Any) -> "Parameters":
-        """From a notebook's ``globals()``: every plain scalar there must be a parameter."""
-        scalars = check_names(namespace, tuple(cls.model_fields))
+        """From a notebook's ``globals()``: no plain scalar there may be unknown, no value unfit."""
+        chosen = check_names(namespace, tuple(cls.model_fields))
         try:
-            return cls(**{**scalars, **fixed})
+            return cls(**{**chosen, **fixed})
         except ValidationError as error:
             raise _one_sentence(error, "Parameter") from error
 
@@ -147,9 +150,11 @@ def run(parameters: Parameters, log=print) -> Run:
     train = Loader(sets["train"], recipe.batch_size, device, recipe.size, amounts, True, parameters.seed)
     tests = {s: Loader(sets[s], 256, device, recipe.size) for s in ("val", split)}
     out = Path(parameters.out) if parameters.out else RUNS
-    name = f"{parameters.row}-{parameters.dataset}-{parameters.profile}-seed{parameters.seed}"
-    path = record_path(out, parameters.method, name)
-    fitted = fit(method, train, tests["val"], recipe, parameters.seed, path.with_suffix(".ckpt"), log)
+    path = record_path(out, parameters.method, parameters.name)
+    made_by = sources(parameters.method, parameters.dataset)
+    fitted = fit(
+        method, train, tests["val"], recipe, parameters.seed, path.with_suffix(".ckpt"), f"{switches} {made_by}", log
+    )
     logits, labels = predict(method, tests[split])
     last = _score(logits, labels, sets[split])
     chosen = _score(*_predict_chosen(method, fitted, tests[split]), sets[split])
@@ -166,14 +171,14 @@ def run(parameters: Parameters, log=print) -> Run:
         predicted="".join(map(str, logits.argmax(1).tolist())),
         history=fitted.history.epochs,
         cost=_cost(fitted, train, method, device),
-        device=_device(device, mixed_precision(recipe, device)),
-        versions=_versions(),
-        sources=sources(parameters.method, parameters.dataset),
+        device=describe(device, mixed_precision(recipe, device)),
+        versions=versions(),
+        sources=made_by,
         commit=commit(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     save_file({k: v.contiguous() for k, v in method.state_dict().items()}, path.with_suffix(".safetensors"))
-    path = write_record(record, out)
+    write_record(record, path)
     path.with_suffix(".ckpt").unlink(missing_ok=True)
     accuracy, recall = (100 * last.values[name] for name in ("accuracy", "macro_recall"))
     log(f"{split}: accuracy {accuracy:.1f} %, macro recall {recall:.1f} %; record {path}")
@@ -195,10 +200,7 @@ def load_faces(
         options = {} if recipe.difficulty < 0 else {"difficulty": recipe.difficulty}
         count = count or ENOUGH_FACES[split]
         faces = make_faces(count, split, size=recipe.size, neutral="neutral" in needs, device=device, **options)
-    elif parameters.dataset not in DATASETS:
-        known = ", ".join(["faces", *DATASETS])
-        raise FerError(f"There is no dataset '{parameters.dataset}': choose one of {known}.")
-    elif not parameters.data:
+    elif parameters.dataset in DATASETS and not parameters.data:
         raise FerError(f"Dataset {parameters.dataset} needs its path: give data (--data PATH).")
     else:
         faces = load_dataset(parameters.dataset, parameters.data, split)
@@ -212,18 +214,21 @@ def load_faces(
 
 
 def check_names(namespace: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
-    """The plain scalars of a notebook's ``globals()``, if all are ``known`` parameters.
+    """The parameters among a notebook's ``globals()``, if there is no plain scalar of another name.
+
+    The names are checked once per kernel, before the chapter has variables of its own.
 
     Raises:
         FerError: naming the first unknown one; papermill itself would only warn.
 
     Explained in: book/faces.ipynb
     """
-    scalars = {k: v for k, v in namespace.items() if isinstance(v, str | int | float) and not k.startswith("_")}
-    for name in scalars:
-        if name not in known:
-            raise FerError(_unknown(name, list(known)))
-    return scalars
+    if not namespace.get("_names_are_checked"):
+        for name, value in namespace.items():
+            if name not in known and isinstance(value, str | int | float) and not name.startswith("_"):
+                raise FerError(_unknown(name, list(known)))
+        namespace["_names_are_checked"] = True
+    return {name: namespace[name] for name in known if name in namespace}
 
 
 def _score(logits: Tensor, labels: Tensor, faces: FaceSet) -> Scores:
@@ -284,17 +289,4 @@ def _cost(fitted: Fitted, train: Loader, method: Method, device: torch.device) -
         "images_per_second": round(images / seconds, 1),
         "peak_memory_mb": round(peak),
         "parameters": sum(p.numel() for p in method.parameters()),
-    }
-
-
-def _device(device: torch.device, mixed: bool) -> str:
-    precision = "bf16" if mixed else "fp32"
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, {precision}"
-    return f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads, {precision}"
-
-
-def _versions() -> dict[str, str]:
-    return {module.__name__: module.__version__ for module in (torch, timm, fer_lib)} | {
-        "python": platform.python_version()
     }

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fer_lib.data.faceset import FaceSet
 from fer_lib.emotions import NAMES
+from fer_lib.errors import FerError
 from fer_lib.evaluate import mean_interval, paired_test
 from fer_lib.record import Record
 
@@ -129,8 +130,10 @@ def history(record: Record) -> Figure:
     """
     figure, (left, right) = plt.subplots(1, 2)
     epochs, colour = [e["epoch"] for e in record.history], COLOURS[record.method]
+    left.set_prop_cycle(color=[colour, ACCENT, *COLOURS.values()])
     for term in (k for k in record.history[0] if "/" in k):
-        left.plot(epochs, [e[term] for e in record.history], label=term.split("/")[1], color=colour)
+        left.plot(epochs, [e[term] for e in record.history], label=term.split("/")[1])
+    left.legend(frameon=False)
     left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
     accuracy = [100 * e["val_accuracy"] for e in record.history]
     right.plot(epochs, accuracy, color=colour)
@@ -213,13 +216,20 @@ def verdict(records: Sequence[Record], first: str, second: str) -> str:
 
     The gain's interval is over the seeds that both rows have; the paired test is per seed, over faces.
 
+    Raises:
+        FerError: if the records cannot be compared: other faces, or fewer than two common seeds.
+
     Explained in: book/baseline.ipynb
     """
     runs = {(r.row, r.seed): r for r in records}
     seeds = sorted(seed for row, seed in runs if row == first and (second, seed) in runs)
+    if len(seeds) < 2 or len({(r.dataset, r.profile, r.split) for r in records}) > 1:
+        raise FerError(f"{second} against {first}: give records of one dataset and profile, with two common seeds or more.")
     gains, tests = [], []
     for seed in seeds:
         a, b = runs[first, seed], runs[second, seed]
+        if a.fingerprint.get(a.split) != b.fingerprint.get(b.split):
+            raise FerError(f"{second} against {first}, seed {seed}: the two runs were measured on different faces.")
         gains.append(100 * (b.metrics["accuracy"] - a.metrics["accuracy"]))
         test = paired_test(a.hits(), b.hits())
         tests.append(f"{test.only_first} to {test.only_second} (p = {test.p_value:.2g})")

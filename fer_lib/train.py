@@ -59,6 +59,7 @@ def fit(
     recipe: Recipe,
     seed: int = 0,
     checkpoint: Path | None = None,
+    key: str = "",
     log=print,
 ) -> Fitted:
     """Train ``method``; a killed run continues from ``checkpoint`` to the same weights.
@@ -72,6 +73,7 @@ def fit(
         train, val: batches to learn from and to choose by.
         seed: of everything random in an epoch.
         checkpoint: file to continue from and to write; ``None`` keeps nothing.
+        key: what else makes the run this run (switches, sources): another key's checkpoint is refused.
 
     Raises:
         FerError: if a loss is not a number (the sentence names the term), or if the
@@ -80,10 +82,14 @@ def fit(
     Explained in: book/baseline.ipynb
     """
     training = _Training(method, train, recipe, seed)
+    training.key = " ".join([method.name, str(seed), train.faces.fingerprint, val.faces.fingerprint, str(recipe), key])
     if checkpoint and checkpoint.is_file():
         training.load(checkpoint)
         log(f"continuing after epoch {len(training.history.epochs)}")
     for number in range(len(training.history.epochs), recipe.epochs):
+        if training.gave_up():
+            log(f"stopped: no better epoch in {recipe.patience}")
+            break
         epoch = training.epoch(number)
         logits, labels = predict(training.reported, val)
         epoch["val_accuracy"] = (logits.argmax(1) == labels).float().mean().item()
@@ -91,9 +97,6 @@ def fit(
         if checkpoint:
             training.save(checkpoint)
         log(_line(epoch, recipe.epochs))
-        if recipe.patience and epoch["epoch"] - training.history.chosen >= recipe.patience:
-            log(f"stopped: no better epoch in {recipe.patience}")
-            break
     method.load_state_dict(training.reported.state_dict())
     return Fitted(training.history, training.chosen)
 
@@ -104,7 +107,7 @@ class _Training:
     def __init__(self, method: Method, train: Loader, recipe: Recipe, seed: int):
         self.method, self.train, self.recipe, self.seed = method, train, recipe, seed
         self.stages = _spread(method.stages(), recipe.epochs)
-        self.history = History()
+        self.history, self.key = History(), ""
         self.chosen: dict[str, Tensor] = {}
         self.stage: Stage | None = None
         self.averaged = None
@@ -150,9 +153,14 @@ class _Training:
             self.history.chosen = epoch["epoch"]
             self.chosen = {k: v.detach().clone() for k, v in self.reported.state_dict().items()}
 
+    def gave_up(self) -> bool:
+        """Whether validation has waited for a better epoch as long as the recipe's patience."""
+        waited = len(self.history.epochs) - self.history.chosen
+        return 0 < self.recipe.patience <= waited
+
     def save(self, path: Path) -> None:
         state = {
-            "key": self._key(),
+            "key": self.key,
             "method": self.method.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else None,
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
@@ -176,7 +184,7 @@ class _Training:
             state = torch.load(path, map_location=self.train.device, weights_only=True)
         except Exception as error:
             raise FerError(f"Checkpoint {path} is damaged: delete it and start the run again.") from error
-        if state["key"] != self._key():
+        if state.get("key") != self.key:
             raise FerError(f"Checkpoint {path} is of a run with other parameters: delete it or choose another folder.")
         self.method.load_state_dict(state["method"])
         self.history = History(state["epochs"], state["chosen_epoch"])
@@ -188,9 +196,6 @@ class _Training:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
             self.schedules[name].load_state_dict(state["schedules"][name])
-
-    def _key(self) -> str:
-        return f"{self.method.name} {self.seed} {self.train.faces.fingerprint} {self.recipe.model_dump_json()}"
 
     def _enter(self, stage: Stage, length: int) -> None:
         """New optimizers and schedules, one of each for every player of the stage."""
@@ -279,7 +284,9 @@ def _spread(stages: tuple[Stage, ...], epochs: int) -> list[tuple[Stage, int, in
 
 
 def _line(epoch: dict[str, Any], epochs: int) -> str:
-    losses = "  ".join(f"{k.split('/')[1]} {v:.3f}" for k, v in epoch.items() if "/" in k)
+    terms = [k for k in epoch if "/" in k]
+    alone = len({k.split("/")[0] for k in terms}) == 1
+    losses = "  ".join(f"{k.split('/')[1] if alone else k} {epoch[k]:.3f}" for k in terms)
     return (
         f"epoch {epoch['epoch']:>3}/{epochs}  {losses}  validation {100 * epoch['val_accuracy']:.1f} %  "
         f"{epoch['seconds']:.1f} s"

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 from torch import nn
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from fer_lib.data.loader import Loader
 from fer_lib.evaluate import mean_interval, paired_test, predict, score
@@ -31,6 +32,16 @@ def test_calibration_error_by_hand():
     logits[:, 1] = np.log(0.2)
     scores = score(logits, torch.tensor([0, 0, 1, 1]))
     assert scores.values["calibration_error"] == pytest.approx(0.3, abs=1e-5)
+
+
+def test_calibration_error_against_torchmetrics():
+    generator = torch.Generator().manual_seed(0)
+    logits, truth = 2 * torch.randn(500, 8, generator=generator), torch.randint(0, 8, (500,), generator=generator)
+    expected = multiclass_calibration_error(logits.softmax(1), truth, 8, n_bins=15)
+    scores = score(logits, truth)
+    assert scores.values["calibration_error"] == pytest.approx(float(expected), abs=1e-6)
+    low, high = scores.intervals["calibration_error"]
+    assert low < high
 
 
 def test_interval_has_the_size_that_theory_gives():

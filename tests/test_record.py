@@ -9,6 +9,11 @@ from fer_lib.errors import FerError
 from fer_lib.record import Record, _bare, read_record, read_records, record_path, sources, summarize, write_record
 
 
+def place(tmp_path, record):
+    name = f"{record.row}-{record.dataset}-{record.profile}-seed{record.seed}"
+    return write_record(record, record_path(tmp_path, record.method, name))
+
+
 def make(row="R0", seed=0, accuracy=0.8, **changes):
     fields = dict(
         method="baseline", row=row, dataset="faces", profile="smoke", seed=seed, split="test", parameters={"lr": 0.1},
@@ -20,7 +25,7 @@ def make(row="R0", seed=0, accuracy=0.8, **changes):
 
 
 def test_written_and_read_back(tmp_path):
-    path = write_record(make(), tmp_path)
+    path = place(tmp_path, make())
     assert path == tmp_path / "baseline" / "R0-faces-smoke-seed0.json"
     assert read_record(path) == make()
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -33,18 +38,18 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.os, "replace", full)
     with pytest.raises(FerError, match="could not be written \\(No space left on device\\)"):
-        write_record(make(), tmp_path)
+        place(tmp_path, make())
     assert not list((tmp_path / "baseline").iterdir())
 
 
 def test_not_a_number_is_never_written(tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_record(make(accuracy=float("nan")), tmp_path)
-    assert not record_path(tmp_path, "baseline", make().name).exists()
+    with pytest.raises(FerError, match="was not written: a figure in it is not a number"):
+        place(tmp_path, make(accuracy=float("nan")))
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_damaged_and_missing(tmp_path):
-    path = write_record(make(), tmp_path)
+    path = place(tmp_path, make())
     path.write_text(path.read_text()[:100])
     with pytest.raises(FerError, match="is damaged or of another version: delete it"):
         read_record(path)
@@ -57,8 +62,8 @@ def test_damaged_and_missing(tmp_path):
 
 def test_records_are_found_by_their_fields_and_summarized(tmp_path):
     for seed, accuracy in enumerate((0.80, 0.82, 0.84)):
-        write_record(make(seed=seed, accuracy=accuracy), tmp_path)
-    write_record(make(row="R1", accuracy=0.5), tmp_path)
+        place(tmp_path, make(seed=seed, accuracy=accuracy))
+    place(tmp_path, make(row="R1", accuracy=0.5))
     assert len(read_records(tmp_path)) == 4
     assert [r.seed for r in read_records(tmp_path, row="R0")] == [0, 1, 2]
     table = summarize(read_records(tmp_path)).set_index("row")
@@ -68,7 +73,7 @@ def test_records_are_found_by_their_fields_and_summarized(tmp_path):
 
 def test_sources_change_with_code_and_not_with_words(tmp_path, monkeypatch):
     library = tmp_path / "fer_lib"
-    for name in ("methods/a.py", "methods/b.py", "data/faces.py", "train.py", "evaluate.py", "nets/c.py"):
+    for name in ("methods/a.py", "methods/b.py", "data/faces.py", "train.py", "evaluate.py", "run.py", "nets/c.py"):
         (library / name).parent.mkdir(parents=True, exist_ok=True)
         (library / name).write_text('"""Words."""\n\nx = 1\n')
     (library / "methods/a.py").write_text("from fer_lib.nets.c import x\nfrom fer_lib.nets import c\n")

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from fer_lib.errors import FerError
 from fer_lib.record import read_record
 from fer_lib.run import PROFILES, Parameters, run
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = "train_images=48 val_images=16 test_images=16 size=32 batch_size=16"
 
 
@@ -21,8 +23,8 @@ def test_a_run_writes_one_record_and_its_weights(tmp_path):
     lines = []
     result = run(Parameters(profile="smoke", seed=1, out=str(tmp_path), overrides=SMALL), log=lines.append)
     assert sorted(p.name for p in (tmp_path / "baseline").iterdir()) == [
-        "R0-faces-smoke-seed1.json",
-        "R0-faces-smoke-seed1.safetensors",
+        f"{result.path.stem}.json",
+        f"{result.path.stem}.safetensors",
     ]
     record = read_record(result.path)
     assert record == result.record and not record.stale()
@@ -71,7 +73,7 @@ def test_knobs_are_layered_profile_row_override():
         (dict(overrides="smoothing=much"), "Knob smoothing cannot be 'much': it takes a float"),
         (dict(row="R9"), "baseline has no row 'R9': choose one of R0, R1"),
         (dict(method="base"), "There is no method 'base': choose one of baseline"),
-        (dict(dataset="ferpluss"), "There is no dataset 'ferpluss': choose one of faces, ferplus"),
+        (dict(dataset="ferpluss"), "There is no dataset 'ferpluss': choose faces, or on disk ferplus"),
         (dict(dataset="ferplus"), "Dataset ferplus needs its path: give data"),
         (dict(device="gpu9"), "Device 'gpu9' is not on this machine"),
         (dict(row="R3"), "baseline row R3 needs votes, which faces does not have"),
@@ -87,11 +89,42 @@ def test_a_notebooks_globals():
     scalars = {"seed": 4, "profile": "smoke", "__name__": "__main__", "In": ["x"], "path": tuple()}
     assert Parameters.of(scalars, row="R1") == Parameters(seed=4, profile="smoke", row="R1")
     with pytest.raises(FerError, match="There is no parameter 'sed': did you mean 'seed'"):
-        Parameters.of(scalars | {"sed": 1})
+        Parameters.of({"seed": 4, "sed": 1})
     with pytest.raises(FerError, match="Parameter seed cannot be 'one': input should be a valid integer"):
         Parameters.of({"seed": "one"})
     with pytest.raises(FerError, match="Parameter profile cannot be 'fast': input should be 'smoke', 'quick'"):
         Parameters.of({"profile": "fast"})
+
+
+def test_names_are_checked_once_per_kernel():
+    namespace = {"seed": 4}
+    assert Parameters.of(namespace).seed == 4
+    namespace |= {"n": 3, "seed": 5}  # the chapter ran on, and the reader runs its first cells again
+    assert Parameters.of(namespace).seed == 5
+
+
+@pytest.mark.parametrize("wrong", [{"seed": None}, {"seed": [1]}, {"profile": ["smoke"]}])
+def test_a_value_of_the_wrong_kind_is_never_ignored(wrong):
+    with pytest.raises(FerError, match=f"Parameter {next(iter(wrong))} cannot be"):
+        Parameters.of(wrong)
+
+
+def test_a_run_that_departs_from_its_row_has_another_name():
+    assert Parameters(row="R1").name == "R1-faces-quick-seed0"
+    assert Parameters(overrides="lr=0.1 ema=0.9", split="val").name == "R0-faces-quick-val-lr=0.1-ema=0.9-seed0"
+
+
+def test_papermill_writes_a_notebook_and_stops_at_an_unknown_name(tmp_path):
+    def papermill(*parameters):
+        words = [x for name, value in parameters for x in ("-p", name, value)]
+        command = [sys.executable, "-m", "papermill", "book/faces.ipynb", str(tmp_path / "out.ipynb"), *words]
+        return subprocess.run([*command, "--no-progress-bar"], cwd=ROOT, capture_output=True, text=True)
+
+    result = papermill(("profile", "smoke"), ("sed", "1"))
+    assert result.returncode != 0 and "There is no parameter 'sed': did you mean 'seed'?" in result.stderr
+    result = papermill(("profile", "smoke"), ("seed", "1"))
+    assert result.returncode == 0, result.stderr
+    assert "image/png" in (tmp_path / "out.ipynb").read_text()
 
 
 def test_command_line(capsys, tmp_path):

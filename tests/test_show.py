@@ -8,6 +8,7 @@ import torch
 
 from fer_lib import play, show
 from fer_lib.data.faces import make_faces
+from fer_lib.errors import FerError
 from fer_lib.methods import METHODS
 from fer_lib.record import Record, summarize
 
@@ -48,6 +49,15 @@ def test_verdict_says_better_worse_and_not_clear():
 
 def test_verdict_compares_the_seeds_that_both_rows_have():
     assert "over 2 seeds" in show.verdict([record(row, s, 50 + s) for row, n in (("A", 3), ("B", 2)) for s in range(n)], "A", "B")
+
+
+def test_verdict_refuses_what_cannot_be_compared():
+    with pytest.raises(FerError, match="two common seeds or more"):
+        show.verdict([record("A", 0, 60), record("B", 0, 60)], "A", "B")
+    runs = [record(row, s, 60) for row in "AB" for s in range(2)]
+    runs[0].fingerprint = {"test": "other"}
+    with pytest.raises(FerError, match="measured on different faces"):
+        show.verdict(runs, "A", "B")
 
 
 def test_table_shows_mean_and_interval():

@@ -64,8 +64,10 @@ def test_killed_run_continues_bit_for_bit(blobs, tmp_path, changes):
 def test_checkpoint_of_another_run_is_refused(blobs, tmp_path):
     path = tmp_path / "run.ckpt"
     fit(build(), *loaders(blobs), TINY.model_copy(update={"epochs": 1}), seed=5, checkpoint=path, log=lambda line: None)
-    with pytest.raises(FerError, match="other parameters: delete it"):
-        fit(build(), *loaders(blobs), TINY, seed=5, checkpoint=path)
+    for changes in (dict(recipe=TINY), dict(seed=6), dict(key="other switches")):
+        arguments = dict(recipe=TINY.model_copy(update={"epochs": 1}), seed=5) | changes
+        with pytest.raises(FerError, match="other parameters: delete it"):
+            fit(build(), *loaders(blobs), **arguments, checkpoint=path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(FerError, match="is damaged: delete it"):
         fit(build(), *loaders(blobs), TINY, seed=5, checkpoint=path)
@@ -146,12 +148,14 @@ def test_too_few_epochs_for_the_stages(blobs):
         fit(Duel(), *loaders(blobs), TINY.model_copy(update={"epochs": 1}), log=str)
 
 
-def test_early_stop(blobs):
-    lines = []
+def test_early_stop_and_a_second_call_stays_stopped(blobs, tmp_path):
+    lines, path = [], tmp_path / "run.ckpt"
     recipe = TINY.model_copy(update={"epochs": 9, "lr": 1e-9, "patience": 2})
-    fitted = fit(build(), *loaders(blobs), recipe, log=lines.append)
+    fitted = fit(build(), *loaders(blobs), recipe, checkpoint=path, log=lines.append)
     assert len(fitted.history.epochs) == fitted.history.chosen + 2 < 9
     assert lines[-1] == "stopped: no better epoch in 2"
+    again = fit(build(), *loaders(blobs), recipe, checkpoint=path, log=lines.append)
+    assert again.history == fitted.history
 
 
 def test_ema_is_what_is_reported(blobs):

@@ -35,5 +35,5 @@ def check_dataset(name: str, path: str | os.PathLike) -> Report:
 
 def _dataset(name: str) -> ModuleType:
     if name not in DATASETS:
-        raise FerError(f"There is no dataset {name!r}: take one of {', '.join(sorted(DATASETS))}.")
+        raise FerError(f"There is no dataset '{name}': choose faces, or on disk {', '.join(sorted(DATASETS))}.")
     return DATASETS[name]

@@ -42,8 +42,15 @@ class LowLight:
     photons: float | Tensor = 1e6
     reading: float | Tensor = 0.0
 
+    def __post_init__(self):
+        ranges = {"exposure": (1e-6, 1.0), "gamma": (1.0, 10.0), "photons": (1.0, 1e9), "reading": (0.0, 1.0)}
+        for name, (low, high) in ranges.items():
+            value = torch.as_tensor(getattr(self, name))
+            if not bool(((value >= low) & (value <= high)).all()):
+                raise FerError(f"Low light: {name} must lie in {low:g} to {high:g}; {getattr(self, name)} does not.")
 
-# A face of mean sRGB value 128 comes out near 61 (dusk), 28 (a dim room), 9 (night, grain all over).
+
+# A flat grey of sRGB value 128 comes out near 61 (dusk), 28 (a dim room), 9 (night, grain all over).
 SEVERITIES = {
     "mild": LowLight(exposure=0.30, gamma=1.2, photons=4000, reading=0.0005),
     "medium": LowLight(exposure=0.10, gamma=1.4, photons=2000, reading=0.0010),
@@ -59,8 +66,7 @@ def low_light(image: Tensor, severity: str | LowLight, index: Tensor, seed: int 
 
     .. math:: v' = \mathrm{clip}\big(\mathrm{Poisson}(k\,e\,v^g)/k + \mathcal N(0, s^2)\big),
 
-    brought back to sRGB and rounded to 8 bits. Similar ranges are common in low-light
-    simulation (Lv et al., IJCV 2021), there mostly on sRGB values.
+    brought back to sRGB and rounded to 8 bits.
 
     Args:
         image: float (B, C, H, W), sRGB in [0, 1].
@@ -171,8 +177,8 @@ def poisson(rate: Tensor, chance: Tensor) -> Tensor:
     """Poisson numbers by inversion: the smallest k whose distribution function reaches ``chance``.
 
     Exact to float32 for rates up to 8. Above, the quantile's Cornish-Fisher expansion
-    to third order, rounded: equal to the exact number or one beside it (at rate 8 one
-    in 84 is, at 64 one in 240), the mean equal, the variance larger by 1/12.
+    to third order with the correction for rounding: equal to the exact number or one
+    beside it (at rate 8 one in 330 is, at 64 one in 3,000), mean and variance equal.
 
     Args:
         rate: float32, at least 0.
@@ -192,7 +198,7 @@ def poisson(rate: Tensor, chance: Tensor) -> Tensor:
         count += (chance > below).view(torch.uint8)
         below.add_(power.mul_(small), alpha=1 / math.factorial(k))
     z, root = torch.special.ndtri(chance), rate.clamp(min=EXACT).sqrt()
-    large = root**2 + root * z + (z**2 - 1) / 6 + (z - z**3) / (72 * root)
+    large = root**2 + root * z + (z**2 - 1) / 6 - (z**3 + 2 * z) / (72 * root)
     return torch.where(rate <= EXACT, count, large.round().clamp(min=0))
 
 

@@ -23,7 +23,8 @@ class FaceSet:
         labels: int64 (N,), indices into :class:`fer_lib.emotions.Emotion`.
         name: the dataset, as ``--dataset`` spells it: ``faces``, ``ferplus`` ...
         split: ``train``, ``val`` or ``test``.
-        fingerprint: hexadecimal digest of the content; equal content, equal digest.
+        fingerprint: hexadecimal digest: of the content for faces from disk, of the
+            generator's version and arguments for procedural ones.
         classes: how many of the emotions the dataset's labels use (8, or 7 without contempt).
         votes: float32 (N, classes), the annotators' distribution; rows sum to 1.
         clear: bool (N,), whether one emotion has more than half of the votes.
@@ -34,7 +35,7 @@ class FaceSet:
         action_units: float32 (N, A), intensities 0-1.
 
     Raises:
-        FerError: if a tensor's type or length, or a label, does not fit.
+        FerError: if the images' type or form, a tensor's length, or a label does not fit.
 
     Explained in: book/faces.ipynb
     """
@@ -57,8 +58,8 @@ class FaceSet:
         where = f"{self.name} ({self.split})"
         if self.split not in SPLITS:
             raise FerError(f"{where}: the split must be one of {', '.join(SPLITS)}.")
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise FerError(f"{where}: images must be uint8 (N, C, H, W), not {self._form('images')}.")
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[2] != self.images.shape[3]:
+            raise FerError(f"{where}: images must be square uint8 (N, C, H, W), not {self._form('images')}.")
         for name in self._rows():
             if len(getattr(self, name)) != len(self.images):
                 raise FerError(f"{where}: {name} has {len(getattr(self, name))} rows for {len(self.images)} images.")

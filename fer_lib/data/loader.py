@@ -55,7 +55,7 @@ class Augmentation:
         shift: largest displacement, as a share of the width.
         erase: probability that a rectangle is painted over.
         erase_side: shortest and longest side of that rectangle, as a share of the image's.
-        light: largest change of brightness and of contrast, as a share.
+        light: largest change of contrast, as a share; of brightness, half of that.
 
     Explained in: book/baseline.ipynb
     """
@@ -84,8 +84,8 @@ class Augmentation:
 class Loader:
     """Batches of a FaceSet, in order or shuffled, augmented or not.
 
-    The images are moved to the device once, as bytes; a memory-mapped set stays
-    where it is and is gathered batch by batch. All randomness comes from
+    On a GPU the images are moved there once, as bytes; on the CPU a memory-mapped
+    set stays on disk and is gathered batch by batch. All randomness comes from
     ``(seed, epoch)`` and is drawn on the CPU: the same batches on any device.
 
     Args:
@@ -187,8 +187,8 @@ def augment_batch(batch: Batch, amounts: Augmentation, draws: Tensor) -> Batch:
     grid = F.affine_grid(matrix, list(planes[0].shape), align_corners=False)
     warped = F.grid_sample(torch.cat(planes, 1), grid, padding_mode="border", align_corners=False)
     parts = iter(warped.split([p.shape[1] for p in planes], dim=1))
-    image = _relight(next(parts), signed[:, 5:8], amounts.light)
-    neutral = None if batch.neutral is None else _relight(next(parts), signed[:, 5:8], amounts.light)
+    image = _relight(next(parts), signed[:, 5:7], amounts.light)
+    neutral = None if batch.neutral is None else _relight(next(parts), signed[:, 5:7], amounts.light)
     return Batch(
         image=_erase(image, draws[:, 7:12], amounts),
         label=batch.label,

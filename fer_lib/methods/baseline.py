@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_lib.data.loader import Batch
+from fer_lib.errors import FerError
 from fer_lib.methods.method import Method, Prediction, Term
 from fer_lib.nets.backbone import Backbone
 
@@ -66,13 +67,22 @@ class Baseline(Method):
         Attributes:
             target: ``hard`` the majority label, ``smooth`` the label smoothed by
                 ``smoothing``, ``votes`` the annotators' distribution.
-            smoothing: the ε of label smoothing.
+            smoothing: the ε of label smoothing, in [0, 1).
+
+        Raises:
+            FerError: if a value is none of these.
 
         Explained in: book/baseline.ipynb
         """
 
         target: str = "hard"
         smoothing: float = 0.1
+
+        def __post_init__(self):
+            if self.target not in ("hard", "smooth", "votes"):
+                raise FerError(f"target cannot be '{self.target}': choose hard, smooth or votes.")
+            if not 0 <= self.smoothing < 1:
+                raise FerError(f"smoothing cannot be {self.smoothing}: choose a number from 0 to below 1.")
 
     name = "baseline"
     ROWS = {

@@ -36,7 +36,7 @@ class Backbone(nn.Module):
 
     Shapes:
         image (B, 1 or 3, H, W) in [0, 1] -> four maps (B, ``channels[k]``, H/s, W/s)
-        with s = ``stem_stride`` * 2**k, k = 0..3.
+        with s = ``stem_stride`` * 2**k, k = 0..3, for networks that halve the map at each stage.
 
     Raises:
         FerError: for an unknown name, a stride that the model cannot take, or a weights

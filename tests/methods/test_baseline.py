@@ -62,14 +62,16 @@ def test_targets_differ_as_they_should():
         values[target] = method.losses(data, "train", "all")["cross-entropy"].value
         logits = method(data.image).logits
     assert torch.allclose(values["hard"], F.cross_entropy(logits, data.label))
+    assert torch.allclose(values["smooth"], F.cross_entropy(logits, data.label, label_smoothing=0.1))
     assert torch.allclose(values["votes"], -(data.votes * logits.log_softmax(1)).sum(1).mean())
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_prediction_does_not_depend_on_its_batch(name):
     torch.manual_seed(0)
-    method = METHODS[name](METHODS[name].Switches(), Backbone("resnet10_narrow", 2), 8).eval()
-    method(torch.rand(8, 3, 48, 48))
+    method = METHODS[name](METHODS[name].Switches(), Backbone("resnet10_narrow", 2), 8)
+    method(torch.rand(8, 3, 48, 48))  # in training mode, so that batch norm has statistics of its own
+    method.eval()
     images = torch.rand(64, 3, 48, 48)
     with torch.inference_mode():
         together = method(images).logits
@@ -82,6 +84,18 @@ def test_rows_change_known_knobs_only(name):
     switches = {f for f in METHODS[name].Switches.__dataclass_fields__}
     for row, changes in METHODS[name].ROWS.items():
         assert set(changes) <= switches | set(Recipe.model_fields), row
+
+
+@pytest.mark.parametrize(
+    "switches, sentence",
+    [
+        ({"target": "vote"}, "target cannot be 'vote': choose hard, smooth or votes"),
+        ({"smoothing": 1.0}, "smoothing cannot be 1.0"),
+    ],
+)
+def test_wrong_switches_are_refused(switches, sentence):
+    with pytest.raises(FerError, match=sentence):
+        Baseline.Switches(**switches)
 
 
 def test_unknown_method():

@@ -1,0 +1,27 @@
+"""What the chapters read: recorded runs that may be compared with one another."""
+
+import pytest
+
+from fer_lib.record import read_records
+
+RECORDS = read_records()
+GROUPS = sorted({(r.method, r.row, r.dataset, r.profile, r.split) for r in RECORDS})
+
+
+def test_there_are_records():
+    assert {("baseline", "R0", "faces", "quick", "test"), ("baseline", "R0", "ferplus", "laptop", "val")} <= set(GROUPS)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=["-".join(group) for group in GROUPS])
+def test_a_row_has_three_seeds_on_the_same_faces_and_no_overrides(group):
+    method, row, dataset, profile, split = group
+    runs = read_records(method=method, row=row, dataset=dataset, profile=profile, split=split)
+    assert len({r.seed for r in runs}) >= 3
+    assert len({r.fingerprint[split] for r in runs}) == 1 and len({r.labels for r in runs}) == 1
+    assert all(r.parameters["overrides"] == "" for r in runs)
+
+
+def test_the_baseline_is_as_hard_as_the_book_says():
+    """70 to 90 percent on procedural faces: hard enough to teach with."""
+    for r in read_records(method="baseline", row="R0", dataset="faces", profile="quick"):
+        assert 0.7 <= r.metrics["accuracy"] <= 0.9
