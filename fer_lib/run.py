@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 import resource
 import sys
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ def run(parameters: Parameters, log=print) -> Run:
     write_record(record, path)
     path.with_suffix(".ckpt").unlink(missing_ok=True)
     accuracy, recall = (100 * last.values[name] for name in ("accuracy", "macro_recall"))
-    log(f"{split}: accuracy {accuracy:.1f} %, macro recall {recall:.1f} %; record {path}")
+    log(f"{split}: accuracy {accuracy:.1f} %, macro recall {recall:.1f} %; record {os.path.relpath(path)}")
     return Run(record, path, method, sets[split], logits, tests[split])
 
 
