@@ -234,10 +234,10 @@ def verdict(records: Sequence[Record], first: str, second: str) -> str:
         test = paired_test(a.hits(), b.hits())
         tests.append(f"{test.only_first} to {test.only_second} (p = {test.p_value:.2g})")
     mean, low, high = mean_interval(gains)
-    clear = "clear: the interval leaves out zero" if low > 0 or high < 0 else "not clear: the interval includes zero"
+    clear = "which leaves out zero" if low > 0 or high < 0 else "which includes zero: no clear difference"
     return (
         f"**{second} against {first}:** {mean:+.1f} points of accuracy, 95 % interval {low:+.1f} to {high:+.1f} "
-        f"over {len(seeds)} seeds; {clear}. Faces that only {first}, to faces that only {second} gets right, "
+        f"over {len(seeds)} seeds, {clear}. Faces that only {first}, to faces that only {second} gets right, "
         f"by seed: {', '.join(tests)}."
     )
 

@@ -40,11 +40,11 @@ def record(row, seed, right, metric=None):
 def test_verdict_says_better_worse_and_not_clear():
     better = [record("A", s, 60) for s in range(3)] + [record("B", s, 80 + s) for s in range(3)]
     text = show.verdict(better, "A", "B")
-    assert "**B against A:** +21.0 points" in text and "over 3 seeds; clear" in text
+    assert "**B against A:** +21.0 points" in text and "over 3 seeds, which leaves out zero" in text
     assert "0 to 20 (p = 1.9e-06)" in text
     assert "-21.0 points" in show.verdict(better, "B", "A")
     mixed = [record("A", s, 60) for s in range(3)] + [record("B", s, 60 + d) for s, d in enumerate((-9, 8, 2))]
-    assert "not clear: the interval includes zero" in show.verdict(mixed, "A", "B")
+    assert "which includes zero: no clear difference" in show.verdict(mixed, "A", "B")
 
 
 def test_verdict_compares_the_seeds_that_both_rows_have():
