@@ -106,7 +106,7 @@ def test_licences_and_citation():
 
 
 def test_ci_and_workflow_call_the_same_commands():
-    assert "make --no-print-directory test" in text(".ci/run")
+    assert "make test" in text(".ci/run")
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
     steps = yaml.safe_load(text(".github/workflows/book.yml"))["jobs"]["book"]["steps"]
     assert [step["run"] for step in steps if "run" in step] == ["make test", "make book"]
