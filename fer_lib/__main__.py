@@ -7,7 +7,8 @@ from pathlib import Path
 from fer_lib.data import check_dataset
 from fer_lib.errors import FerError
 from fer_lib.methods import METHODS
-from fer_lib.run import PROFILES, Parameters, run
+from fer_lib.parameters import PROFILES, Parameters
+from fer_lib.run import run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "dataset": "faces, or the name of a layout on disk",
         "data": "path of the dataset",
         "profile": f"one of {', '.join(PROFILES)}",
+        "fold": "which people are tested, where a dataset has no official split",
         "seed": "of the weights, the order and the augmentation",
         "device": "auto, cpu, cuda",
         "out": "folder for records and weights",
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         default = Parameters.model_fields[name].default
         one.add_argument(f"--{name}", default=default, help=f"{help_text} (default: {default or 'see the book'})")
-    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one knob; may be repeated")
+    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one parameter; may be repeated")
     one.set_defaults(call=_run)
     data = commands.add_parser("data", help="look at a dataset on disk").add_subparsers(required=True, metavar="command")
     check = data.add_parser("check", help="count the faces and list what is wrong")

@@ -28,6 +28,8 @@ class Recipe(BaseModel):
         ema: decay per step of the averaged weights that are then reported; 0 is none.
         patience: epochs without a better validation accuracy before training stops; 0 never.
         precision: ``bf16`` mixed, ``fp32``, or ``auto``: bf16 where the device is built for it.
+        sampler: in which order training faces are drawn: ``shuffled``, or ``balanced`` so that all
+            classes are drawn equally often (:class:`fer_lib.data.loader.Loader`).
         augment: strength of :class:`fer_lib.data.loader.Augmentation`; 0 is none at all.
 
     Explained in: book/baseline.ipynb
@@ -53,6 +55,7 @@ class Recipe(BaseModel):
     ema: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    sampler: Literal["shuffled", "balanced"] = "shuffled"
     augment: float = Field(1.0, ge=0)
 
 
@@ -68,7 +71,7 @@ def pick_device(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise FerError(f"Device '{name}' is not on this machine: take 'cpu' or 'auto'.") from error
     return torch.device(name)
 

@@ -10,6 +10,7 @@ import subprocess
 import tokenize
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean as mean
 from typing import Any
 
 import kornia
@@ -19,6 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import fer_lib
+from fer_lib.data import DATASETS
 from fer_lib.errors import FerError
 from fer_lib.evaluate import mean_interval
 
@@ -42,9 +44,11 @@ class Record(BaseModel):
     """All that is known of one run.
 
     Attributes:
-        method, row, dataset, profile, seed: which run it is.
+        method, row, dataset, profile, fold, seed: which run it is.
         split: the split that ``metrics`` were measured on.
-        parameters: every knob of the run, resolved.
+        alignment: how the faces came to lie in the picture: ``as drawn``, ``as delivered``, or
+            the aligner's template (:data:`fer_lib.data.align.ALIGNMENT`).
+        parameters: every parameter of the run, resolved.
         fingerprint: digest of each split's faces, by split (:class:`fer_lib.data.faceset.FaceSet`).
         metrics, intervals, confusion: see :class:`fer_lib.evaluate.Scores`; of the last epoch.
             ``accuracy_clear`` and ``macro_recall_clear`` are of the faces with a clear majority.
@@ -68,8 +72,10 @@ class Record(BaseModel):
     row: str
     dataset: str
     profile: str
+    fold: int
     seed: int
     split: str
+    alignment: str
     parameters: dict[str, Any]
     fingerprint: dict[str, str]
     metrics: dict[str, float]
@@ -157,7 +163,8 @@ def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy",
     """One line per (method, row, dataset, profile, split): seeds, and each metric's mean and 95 % interval in percent.
 
     Columns: ``seeds``, then for each metric ``<metric>``, ``<metric>_low``, ``<metric>_high``;
-    the interval is Student's t over seeds (:func:`fer_lib.evaluate.mean_interval`).
+    the interval is Student's t over seeds (:func:`fer_lib.evaluate.mean_interval`). Folds of one
+    seed count once, with their mean.
 
     Raises:
         FerError: if there is no record at all.
@@ -166,12 +173,13 @@ def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy",
     """
     columns, groups = ("method", "row", "dataset", "profile", "split"), {}
     for record in records:
-        groups.setdefault(tuple(getattr(record, c) for c in columns), []).append(record)
+        seeds = groups.setdefault(tuple(getattr(record, c) for c in columns), {})
+        seeds.setdefault(record.seed, []).append(record)
     lines = []
-    for key, members in groups.items():
-        line = dict(zip(columns, key, strict=True)) | {"seeds": len(members)}
+    for key, seeds in groups.items():
+        line = dict(zip(columns, key, strict=True)) | {"seeds": len(seeds)}
         for metric in metrics:
-            figures = mean_interval([100 * r.metrics[metric] for r in members])
+            figures = mean_interval([100 * mean(r.metrics[metric] for r in folds) for folds in seeds.values()])
             line |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), figures, strict=True))
         lines.append(line)
     if not lines:
@@ -188,7 +196,7 @@ def sources(method: str, dataset: str) -> str:
 
     Explained in: book/status.md
     """
-    todo = [LIBRARY / "methods" / f"{method}.py", LIBRARY / "data" / f"{dataset}.py"]
+    todo = [LIBRARY / "methods" / f"{method}.py", _reader(dataset)]
     todo += [LIBRARY / "train.py", LIBRARY / "evaluate.py"]
     run = LIBRARY / "run.py"
     seen: dict[Path, str] = {run: _bare(run.read_text())}
@@ -233,6 +241,12 @@ def versions() -> dict[str, str]:
     """
     modules = {module.__name__: module.__version__ for module in (torch, timm, kornia, fer_lib)}
     return modules | {"python": platform.python_version()}
+
+
+def _reader(dataset: str) -> Path:
+    """The module that reads a dataset."""
+    module = DATASETS[dataset].module if dataset in DATASETS else f"fer_lib.data.{dataset}"
+    return LIBRARY.parent / (module.replace(".", "/") + ".py")
 
 
 def _imports(text: str) -> list[Path]:

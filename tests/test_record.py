@@ -16,7 +16,8 @@ def place(tmp_path, record):
 
 def make(row="R0", seed=0, accuracy=0.8, **changes):
     fields = dict(
-        method="baseline", row=row, dataset="faces", profile="smoke", seed=seed, split="test", parameters={"lr": 0.1},
+        method="baseline", row=row, dataset="faces", profile="smoke", fold=0, seed=seed, split="test",
+        alignment="as drawn", parameters={"lr": 0.1},
         fingerprint={"train": "ab"}, metrics={"accuracy": accuracy, "macro_recall": accuracy}, intervals={"accuracy": (0.7, 0.9)},
         confusion=[[1, 0], [0, 1]], chosen={"epoch": 1, "metrics": {}, "intervals": {}}, labels="0011", predicted="0010", history=[{"epoch": 1}],
         cost={"seconds": 1.0}, device="cpu", versions={"torch": "x"}, sources=sources("baseline", "faces"), commit="", finished="",
@@ -69,6 +70,12 @@ def test_records_are_found_by_their_fields_and_summarized(tmp_path):
     table = summarize(read_records(tmp_path)).set_index("row")
     assert table.loc["R0", "seeds"] == 3 and table.loc["R0", "accuracy"] == pytest.approx(82)
     assert table.loc["R0", "accuracy_high"] - 82 == pytest.approx(4.97, abs=0.01)
+
+
+def test_folds_of_a_seed_count_once_with_their_mean():
+    runs = [make(seed=s, fold=f, accuracy=a) for s, f, a in [(0, 0, 0.5), (0, 1, 0.7), (1, 0, 0.6), (1, 1, 1.0)]]
+    line = summarize(runs).iloc[0]
+    assert (line["seeds"], line["accuracy"]) == (2, pytest.approx(70))
 
 
 def test_sources_change_with_code_and_not_with_words(tmp_path, monkeypatch):

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from fer_lib.__main__ import main
 from fer_lib.errors import FerError
+from fer_lib.parameters import PROFILES, Parameters
 from fer_lib.record import read_record
-from fer_lib.run import PROFILES, Parameters, run
+from fer_lib.run import run
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "train_images=48 val_images=16 test_images=16 size=32 batch_size=16"
@@ -68,9 +69,9 @@ def test_knobs_are_layered_profile_row_override():
     [
         (dict(overrides="epoch=3"), "There is no parameter 'epoch': did you mean 'epochs'"),
         (dict(overrides="epochs"), "Override 'epochs' has no value"),
-        (dict(overrides="epochs=many"), "Knob epochs cannot be 'many'"),
-        (dict(overrides="epochs=0"), "Knob epochs cannot be '0': input should be greater than or equal to 1"),
-        (dict(overrides="smoothing=much"), "Knob smoothing cannot be 'much': it takes a float"),
+        (dict(overrides="epochs=many"), "Parameter epochs cannot be 'many'"),
+        (dict(overrides="epochs=0"), "Parameter epochs cannot be '0': input should be greater than or equal to 1"),
+        (dict(overrides="smoothing=much"), "Parameter smoothing cannot be 'much': it takes a float"),
         (dict(row="R9"), "baseline has no row 'R9': choose one of R0, R1"),
         (dict(method="base"), "There is no method 'base': choose one of baseline"),
         (dict(dataset="ferpluss"), "There is no dataset 'ferpluss': choose faces, or on disk ferplus"),

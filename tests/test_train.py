@@ -25,7 +25,7 @@ def build(seed=0):
 
 
 def loaders(blobs, augment=Augmentation()):
-    train = Loader(blobs(64), 16, augment=augment, shuffle=True, seed=3)
+    train = Loader(blobs(64), 16, augment=augment, sampler="shuffled", seed=3)
     return train, Loader(blobs(32, "val"), 32)
 
 
@@ -34,7 +34,7 @@ def same(a, b):
 
 
 def test_learns(blobs):
-    train, val = Loader(blobs(256), 16, shuffle=True), Loader(blobs(32, "val"), 32)
+    train, val = Loader(blobs(256), 16, sampler="shuffled"), Loader(blobs(32, "val"), 32)
     lines = []
     fitted = fit(build(), train, val, TINY.model_copy(update={"epochs": 5}), log=lines.append)
     assert fitted.history.epochs[-1]["val_accuracy"] > 0.9
@@ -75,7 +75,7 @@ def test_checkpoint_of_another_run_is_refused(blobs, tmp_path):
 
 def test_same_seed_same_run_and_other_seed_another(blobs):
     def once(seed):
-        method, train = build(), Loader(blobs(64), 16, augment=Augmentation(), shuffle=True, seed=seed)
+        method, train = build(), Loader(blobs(64), 16, augment=Augmentation(), sampler="shuffled", seed=seed)
         fit(method, train, loaders(blobs)[1], TINY.model_copy(update={"epochs": 1}), seed=seed, log=str)
         return method
 

@@ -1,25 +1,32 @@
-"""Faces from disk: one module per dataset, each with ``load(path, split)`` and ``check(path)``."""
+"""Faces from disk: one module per dataset, each with its ``LAYOUTS``."""
 
 import os
-from types import ModuleType
 
 from fer_lib.data import ferplus
 from fer_lib.data.faceset import FaceSet
+from fer_lib.data.layout import Layout
 from fer_lib.data.report import Report
 from fer_lib.errors import FerError
 
-DATASETS: dict[str, ModuleType] = {ferplus.NAME: ferplus}
+DATASETS: dict[str, Layout] = {layout.name: layout for module in (ferplus,) for layout in module.LAYOUTS}
 
 
-def load_dataset(name: str, path: str | os.PathLike, split: str) -> FaceSet:
+def load_dataset(name: str, path: str | os.PathLike, split: str, fold: int = 0) -> FaceSet:
     """The faces of ``split`` of the dataset ``name`` at ``path``, a folder or zip.
 
+    Args:
+        fold: which people are tested, where the dataset has folds instead of an official split.
+
     Raises:
-        FerError: if the name is unknown, or as that dataset's ``load``.
+        FerError: if the name or the fold is unknown, or as that dataset's ``load``.
 
     Explained in: book/faces.ipynb
     """
-    return _dataset(name).load(path, split)
+    layout = _layout(name)
+    if not 0 <= fold < layout.folds:
+        known = f"folds 0 to {layout.folds - 1}" if layout.folds > 1 else "an official split and no folds: take 0"
+        raise FerError(f"There is no fold {fold} of {name}: it has {known}.")
+    return layout.load(path, split, fold) if layout.folds > 1 else layout.load(path, split)
 
 
 def check_dataset(name: str, path: str | os.PathLike) -> Report:
@@ -30,10 +37,10 @@ def check_dataset(name: str, path: str | os.PathLike) -> Report:
 
     Explained in: book/faces.ipynb
     """
-    return _dataset(name).check(path)
+    return _layout(name).check(path)
 
 
-def _dataset(name: str) -> ModuleType:
+def _layout(name: str) -> Layout:
     if name not in DATASETS:
         raise FerError(f"There is no dataset '{name}': choose faces, or on disk {', '.join(sorted(DATASETS))}.")
     return DATASETS[name]

@@ -28,7 +28,7 @@ FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
 # Whatever a damaged zip makes Python's zipfile raise.
 _DAMAGE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, LZMAError, struct.error,
-    EOFError, OSError, ArithmeticError, LookupError, NotImplementedError, RuntimeError, ValueError,
+    EOFError, OSError, ArithmeticError, LookupError, RuntimeError, ValueError,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from fer_lib.data import cache
 from fer_lib.data.archive import Archive, decode
 from fer_lib.data.faceset import SPLITS, FaceSet
+from fer_lib.data.layout import Layout
 from fer_lib.data.report import Faults, Report, fault, fault_if_empty
 from fer_lib.emotions import FERPLUS_COLUMNS, NAMES
 from fer_lib.errors import FerError
@@ -283,3 +284,6 @@ def _pixels(cells: list[str], columns: list[int], usage: str, where: str, faults
     except (ValueError, IndexError) as error:
         fault(faults, f"{where} is no {SIZE}x{SIZE} image ({error}): fetch both files again.")
         return np.zeros((1, SIZE, SIZE), np.uint8)
+
+
+LAYOUTS = (Layout(NAME, load, check, __name__),)

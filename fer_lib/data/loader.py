@@ -9,14 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_lib.data.faceset import FaceSet
+from fer_lib.data.landmarks import MIRROR
 from fer_lib.errors import FerError
 
-# Where each of the 68 landmarks lies after the face is mirrored.
-MIRROR_68 = torch.tensor(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55]
-    + [64, 63, 62, 61, 60, 67, 66, 65]
-)
+SAMPLERS = ("listed", "shuffled", "balanced")
 
 
 @dataclass
@@ -82,7 +78,7 @@ class Augmentation:
 
 
 class Loader:
-    """Batches of a FaceSet, in order or shuffled, augmented or not.
+    """Batches of a FaceSet, as listed, shuffled or balanced, augmented or not.
 
     On a GPU the images are moved there once, as bytes; on the CPU a memory-mapped
     set stays on disk and is gathered batch by batch. All randomness comes from
@@ -94,11 +90,14 @@ class Loader:
         device: where the batches go.
         size: side of the images in pixels; 0 keeps theirs.
         augment: amounts of augmentation, or ``None`` for none.
-        shuffle: a new order every epoch; whole batches only.
+        sampler: ``listed``: every face once, in the set's order. ``shuffled``: a new order
+            every epoch, whole batches only. ``balanced``: as many draws as faces, each first
+            of a class that occurs, then of a face of it, so that a rare class is seen as often as
+            a common one (and its faces again and again); whole batches only.
         seed: of order and augmentation.
 
     Raises:
-        FerError: if the faces are to be mirrored and have landmarks of an unknown scheme.
+        FerError: if the sampler is unknown, or if the faces are to be mirrored and have landmarks of an unknown scheme.
 
     Explained in: book/baseline.ipynb
     """
@@ -110,15 +109,17 @@ class Loader:
         device: torch.device | str = "cpu",
         size: int = 0,
         augment: Augmentation | None = None,
-        shuffle: bool = False,
+        sampler: str = "listed",
         seed: int = 0,
     ):
         self.batch_size, self.device, self.augment = batch_size, torch.device(device), augment
-        self.shuffle, self.seed = shuffle, seed
+        if sampler not in SAMPLERS:
+            raise FerError(f"There is no sampler '{sampler}': choose one of {', '.join(SAMPLERS)}.")
+        self.sampler, self.seed = sampler, seed
         self.size = size or faces.images.shape[-1]
         self.faces = faces
         points = 68 if faces.landmarks is None else faces.landmarks.shape[1]
-        if augment and augment.flip and points != len(MIRROR_68):
+        if augment and augment.flip and points not in MIRROR:
             raise FerError(f"{faces.name}: {points} landmarks cannot be mirrored: train with flip=0.")
         on_device = self.device.type != "cpu"
         self.rows = {
@@ -129,19 +130,27 @@ class Loader:
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.faces), self.batch_size)
-        return max(whole, 1) if self.shuffle else whole + bool(rest)
+        return whole + bool(rest) if self.sampler == "listed" else max(whole, 1)
 
     def epoch(self, number: int = 0) -> Iterator[Batch]:
         """The batches of one pass over the set; the same number, the same batches."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        count = len(self.faces)
-        order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
+        order = self._order(generator)
         for step in range(len(self)):
             batch = self._gather(order[step * self.batch_size : (step + 1) * self.batch_size])
             if self.augment:
                 draws = torch.rand(len(batch.label), 12, generator=generator).to(self.device)
                 batch = augment_batch(batch, self.augment, draws)
             yield batch
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        labels = self.faces.labels
+        if self.sampler == "listed":
+            return torch.arange(len(labels))
+        if self.sampler == "shuffled":
+            return torch.randperm(len(labels), generator=generator)
+        chances = 1 / torch.bincount(labels).double()[labels]
+        return torch.multinomial(chances, len(labels), replacement=True, generator=generator)
 
     def _gather(self, index: Tensor) -> Batch:
         where = index.to(self.device)
@@ -232,4 +241,4 @@ def _move(landmarks: Tensor, matrix: Tensor, flip: Tensor, width: int) -> Tensor
     point = point @ torch.linalg.inv(matrix[:, :, :2]).transpose(1, 2)
     pixel = ((point + 1) * width - 1) / 2
     mirrored = (flip < 0)[:, None, None]
-    return torch.where(mirrored, pixel[:, MIRROR_68.to(pixel.device)], pixel)
+    return torch.where(mirrored, pixel[:, MIRROR[pixel.shape[1]].to(pixel.device)], pixel)

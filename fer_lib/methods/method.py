@@ -68,7 +68,7 @@ class Method(nn.Module, ABC):
     Attributes:
         name: the method's one name: of its file, chapter, tests, sweep and records.
         Switches: a frozen dataclass, one field per design decision that a row may change.
-        ROWS: the ablation table: row id -> changed switches or recipe knobs, by name.
+        ROWS: the ablation table: row id -> changed switches or recipe fields, by name.
 
     Explained in: book/baseline.ipynb
     """

@@ -4,7 +4,8 @@ import pytest
 import torch
 from dataclasses import replace
 
-from fer_lib.data.loader import MIRROR_68, Augmentation, Batch, Loader, augment_batch
+from fer_lib.data.landmarks import MIRROR
+from fer_lib.data.loader import Augmentation, Batch, Loader, augment_batch
 from fer_lib.errors import FerError
 
 STILL = Augmentation(flip=0.0).scaled(0.0)
@@ -47,8 +48,9 @@ def test_image_twin_mask_and_landmarks_move_together(flip):
 
 
 def test_mirror_is_an_involution_and_swaps_sides():
-    assert torch.equal(MIRROR_68[MIRROR_68], torch.arange(68))
-    assert [MIRROR_68[i].item() for i in (0, 8, 17, 27, 36, 48, 51, 60)] == [16, 8, 26, 27, 45, 54, 51, 64]
+    for points, order in MIRROR.items():
+        assert torch.equal(order[order], torch.arange(points)) and len(order) == points
+    assert [MIRROR[68][i].item() for i in (0, 8, 17, 27, 36, 48, 51, 60)] == [16, 8, 26, 27, 45, 54, 51, 64]
     batch = spots(2)
     batch.landmarks = torch.rand(2, 68, 2) * 63
     after = augment_batch(batch, replace(STILL, flip=1.0), torch.rand(2, 12))
@@ -80,7 +82,7 @@ def test_light_and_painted_rectangle():
 
 
 def test_epochs_repeat_by_number_and_differ_between(blobs):
-    loader = Loader(blobs(40), 16, augment=Augmentation(), shuffle=True, seed=7)
+    loader = Loader(blobs(40), 16, augment=Augmentation(), sampler="shuffled", seed=7)
     first, again, other = (list(loader.epoch(k)) for k in (0, 0, 1))
     assert len(loader) == len(first) == 2
     assert all(torch.equal(a.image, b.image) for a, b in zip(first, again, strict=True))
@@ -102,6 +104,21 @@ def test_landmarks_follow_the_resizing(blobs):
 
 
 def test_unknown_landmarks_cannot_be_mirrored(blobs):
-    faces = replace(blobs(4), landmarks=torch.zeros(4, 189, 2))
-    with pytest.raises(FerError, match="189 landmarks cannot be mirrored: train with flip=0"):
+    faces = replace(blobs(4), landmarks=torch.zeros(4, 21, 2))
+    with pytest.raises(FerError, match="21 landmarks cannot be mirrored: train with flip=0"):
         Loader(faces, 4, augment=Augmentation())
+
+
+def test_a_balanced_epoch_draws_every_class_alike(blobs):
+    faces = blobs(2000)
+    rare = replace(faces, labels=(torch.arange(2000) % 100 == 0).long() * 3)
+    batches = list(Loader(rare, 50, sampler="balanced", seed=1).epoch(2))
+    drawn = torch.cat([b.label for b in batches])
+    assert len(batches) == 40 and 0.46 < (drawn == 3).float().mean() < 0.54
+    again = torch.cat([b.index for b in Loader(rare, 50, sampler="balanced", seed=1).epoch(2)])
+    assert torch.equal(torch.cat([b.index for b in batches]), again)
+
+
+def test_an_unknown_sampler(blobs):
+    with pytest.raises(FerError, match="There is no sampler 'random': choose one of listed, shuffled, balanced"):
+        Loader(blobs(4), 4, sampler="random")

@@ -13,7 +13,7 @@ ZOOM = (0.45, 0.55)  # picture widths per face unit; half a head is one unit
 
 @dataclass(frozen=True)
 class Spread:
-    """Every knob of the difficulty in one place; the values are those at difficulty 1.
+    """Every setting of the difficulty in one place; the values are those at difficulty 1.
 
     At difficulty d each is multiplied by d (see :meth:`at`), so 0 is a frontal
     face in even light that shows its prototype in full.

@@ -1,0 +1,137 @@
+"""The parameters of a run: checked names, profiles, and what a row and an override change."""
+
+import dataclasses
+import difflib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fer_lib.errors import FerError
+from fer_lib.methods import find_method
+from fer_lib.recipe import Recipe
+
+_SMALL = Recipe(backbone="resnet10_narrow", stem_stride=2, size=64, batch_size=32, augment=0.3)
+PROFILES: dict[str, Recipe] = {
+    "smoke": _SMALL.model_copy(
+        update=dict(size=48, train_images=96, val_images=64, test_images=64, epochs=2, warmup=0.0)
+    ),
+    "quick": _SMALL.model_copy(update=dict(train_images=4000, val_images=1000, test_images=1000, epochs=8)),
+    "laptop": _SMALL.model_copy(update=dict(backbone="resnet18_narrow", size=48, batch_size=64, epochs=14, augment=1.0)),
+    "full": Recipe(epochs=60, ema=0.999),
+}
+
+
+class Parameters(BaseModel):
+    """Which run: the plain scalars of a chapter's parameters cell, or of the command line.
+
+    Attributes:
+        method: a key of :data:`fer_lib.methods.METHODS`.
+        row: a row of the method's ablation table.
+        dataset: ``faces`` (procedural, nothing to download) or a layout of :mod:`fer_lib.data`.
+        data: where the dataset lies; not for ``faces``.
+        profile: ``smoke`` (seconds, for tests), ``quick`` (a chapter on a laptop),
+            ``laptop`` (real data on two CPU cores, up to half an hour), ``full`` (a GPU).
+        fold: which people are tested and which validate, where a dataset has no official split.
+        seed: of the weights, the order and the augmentation; the faces stay the same.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        out: folder for the record and the weights; "" is ``runs`` in the repository.
+        split: what is measured on; "" is ``test`` for ``faces``, ``val`` otherwise.
+        overrides: changed parameters of the recipe or the method, as ``"epochs=3 lr=0.05"``.
+
+    Raises:
+        FerError: from :meth:`of` and :meth:`resolve`, in one sentence.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str = "baseline"
+    row: str = "R0"
+    dataset: str = "faces"
+    data: str = ""
+    profile: Literal["smoke", "quick", "laptop", "full"] = "quick"
+    fold: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    out: str = ""
+    split: Literal["", "val", "test"] = ""
+    overrides: str = ""
+
+    @property
+    def name(self) -> str:
+        """The run's file name: ``R0-faces-quick-seed0``, and what departs from the row's standard."""
+        changes = [f"fold{self.fold}" * bool(self.fold), self.split, *self.overrides.split()]
+        return "-".join([self.row, self.dataset, self.profile, *filter(None, changes), f"seed{self.seed}"])
+
+    @classmethod
+    def of(cls, namespace: dict[str, Any], **fixed: Any) -> "Parameters":
+        """From a notebook's ``globals()``: no plain scalar there may be unknown, no value unfit."""
+        chosen = check_names(namespace, tuple(cls.model_fields))
+        try:
+            return cls(**{**chosen, **fixed})
+        except ValidationError as error:
+            raise _one_sentence(error, "Parameter") from error
+
+    def resolve(self) -> tuple[Recipe, Any]:
+        """The recipe and the method's switches: profile, then row, then overrides."""
+        method = find_method(self.method)
+        if self.row not in method.ROWS:
+            raise FerError(f"{self.method} has no row '{self.row}': choose one of {', '.join(method.ROWS)}.")
+        changes = {**method.ROWS[self.row], **_parse(self.overrides)}
+        switches = {f.name: f for f in dataclasses.fields(method.Switches)}
+        for name in changes:
+            if name not in switches and name not in Recipe.model_fields:
+                raise FerError(_unknown(name, [*switches, *Recipe.model_fields]))
+        recipe = {**PROFILES[self.profile].model_dump(), **{k: v for k, v in changes.items() if k not in switches}}
+        try:
+            kinds = {k: type(f.default) for k, f in switches.items()}
+            chosen = {k: _convert(k, v, kinds[k]) for k, v in changes.items() if k in switches}
+            return Recipe(**recipe), method.Switches(**chosen)
+        except ValidationError as error:
+            raise _one_sentence(error, "Parameter") from error
+
+
+def check_names(namespace: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters among a notebook's ``globals()``, if there is no plain scalar of another name.
+
+    The names are checked once per kernel, before the chapter has variables of its own.
+
+    Raises:
+        FerError: naming the first unknown one; papermill itself would only warn.
+
+    Explained in: book/faces.ipynb
+    """
+    if not namespace.get("_names_are_checked"):
+        for name, value in namespace.items():
+            if name not in known and isinstance(value, str | int | float) and not name.startswith("_"):
+                raise FerError(_unknown(name, list(known)))
+        namespace["_names_are_checked"] = True
+    return {name: namespace[name] for name in known if name in namespace}
+
+
+def _parse(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split()]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise FerError(f"Override '{name}' has no value: write name=value, several with a space between.")
+    return {name: value for name, _, value in pairs}
+
+
+def _convert(name: str, value: Any, kind: type) -> Any:
+    try:
+        if kind is bool and isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()]
+        return kind(value)
+    except (ValueError, KeyError) as error:
+        raise FerError(f"Parameter {name} cannot be '{value}': it takes a {kind.__name__}.") from error
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"There is no parameter '{name}': " + (f"did you mean '{near[0]}'?" if near else f"choose {', '.join(known)}.")
+
+
+def _one_sentence(error: ValidationError, what: str) -> FerError:
+    first = error.errors()[0]
+    return FerError(f"{what} {first['loc'][0]} cannot be '{first['input']}': {first['msg'][0].lower()}{first['msg'][1:]}.")
