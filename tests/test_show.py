@@ -31,7 +31,8 @@ def record(row, seed, right, metric=None):
     )
     history = [{"epoch": e, "all/cross-entropy": 2.0 / e, "val_accuracy": e / 4} for e in (1, 2, 3)]
     return Record(
-        method="baseline", row=row, dataset="faces", profile="quick", seed=seed, split="test", labels=TRUTH, predicted=said,
+        method="baseline", row=row, dataset="faces", profile="quick", fold=0, seed=seed, split="test", alignment="as drawn",
+        labels=TRUTH, predicted=said,
         metrics={"accuracy": accuracy, "macro_recall": accuracy}, confusion=[[6, 2, 0], [1, 9, 0], [0, 0, 0]],
         chosen={"epoch": 2, "metrics": {}, "intervals": {}}, history=history, **fields,
     )  # fmt: skip

@@ -3,18 +3,18 @@
 import csv
 import hashlib
 import io
+import math
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from lzma import LZMAError
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from fer_lib.data.report import Faults, fault
@@ -23,7 +23,6 @@ from fer_lib.errors import FerError
 MEMBERS = 2_000_000
 IMAGE_BYTES = 64 << 20
 CHUNK_BYTES = 4 << 20
-FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
 
 # Whatever a damaged zip makes Python's zipfile raise.
 _DAMAGE = (
@@ -130,71 +129,60 @@ class Archive:
 def decode(
     archive: Archive,
     names: list[str],
-    size: int,
+    shape: tuple[int, int, int],
+    read: Callable[[bytes, int], np.ndarray],
     faults: Faults = None,
     title: str = "decoding",
 ) -> Iterator[np.ndarray]:
-    """Decode grey images in order, in chunks of at most 4 MiB, on all cores.
+    """Decode images in order, in chunks of at most 4 MiB (or one image), on all cores.
 
     A progress bar shows where stderr is a terminal.
 
     Args:
         archive: where they lie.
         names: their member names.
-        size: the expected width and height in pixels.
+        shape: of one image, (C, H, W).
+        read: what makes of a file's bytes and the image's place in ``names`` an image of that
+            shape, mostly with :func:`fer_lib.data.pixels.read_pixels`; its errors are reported.
         faults: a list to note faults in (the image is then black); None raises the first.
         title: what the progress bar says.
 
     Yields:
-        uint8 (n, 1, size, size), values 0-255.
+        uint8 (n, C, H, W), values 0-255.
 
     Raises:
-        FerError: naming the first image that is missing, damaged, or of another size or mode.
+        FerError: naming the first image that is missing, damaged, or refused by ``read``.
 
     Explained in: book/faces.ipynb
     """
     # Below 64 px threads only fight for the interpreter lock: one is 1.7 times as fast as two.
-    workers = 1 if size < 64 else os.cpu_count() or 1
-    step = max(1, CHUNK_BYTES // size**2)
+    workers = 1 if shape[-1] < 64 else os.cpu_count() or 1
+    step = max(1, CHUNK_BYTES // math.prod(shape))
     progress = tqdm(total=len(names), desc=title, unit="img", disable=None)
     with ThreadPoolExecutor(workers) as pool, progress:
         for start in range(0, len(names), step):
-            chunk = names[start : start + step]
-            out = np.zeros((len(chunk), 1, size, size), np.uint8)
-            jobs = [pool.submit(_decode_some, archive, chunk, out, w, workers) for w in range(workers)]
+            chunk = range(start, min(start + step, len(names)))
+            out = np.zeros((len(chunk), *shape), np.uint8)
+            jobs = [pool.submit(_decode_some, archive, names, chunk[w::workers], read, start, out) for w in range(workers)]
             for _, message in sorted(pair for job in jobs for pair in job.result()):
                 fault(faults, message)
             progress.update(len(chunk))
             yield out
 
 
-def _decode_some(archive: Archive, names: list[str], out: np.ndarray, first: int, step: int):
-    """Decode every ``step``-th image into ``out``; return (position, sentence) of each fault."""
+def _decode_some(archive: Archive, names: list[str], rows: range, read: Callable, start: int, out: np.ndarray):
+    """Decode some rows into ``out``, which begins at row ``start``; return (row, sentence) of each fault."""
     messages = []
-    for i in range(first, len(names), step):
+    for row in rows:
         try:
-            out[i, 0] = _decode_one(archive.read(names[i]), *out.shape[2:])
+            out[row - start] = read(archive.read(names[row]), row)
         except FerError as error:
-            messages.append((i, str(error)))
+            messages.append((row, str(error)))
         # A damaged image makes PIL raise almost anything.
         except Exception as error:
-            what = f"{names[i]} in {archive.path} is no image of this dataset ({error})"
-            messages.append((i, f"{what}: fetch it again or take it out of the list."))
+            what = f"{names[row]} in {archive.path} is no image of this dataset ({error})"
+            messages.append((row, f"{what}: fetch it again or take it out of the list."))
     return messages
-
-
-def _decode_one(data: bytes, height: int, width: int) -> np.ndarray:
-    try:
-        opened = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise ValueError(f"it is none of {', '.join(FORMATS)}") from None
-    with opened as image:
-        # Before the pixels are unpacked, so that a decompression bomb does not go off.
-        if image.size != (width, height):
-            raise ValueError(f"it is {image.width}x{image.height} pixels, expected {width}x{height}")
-        if image.mode != "L":
-            raise ValueError(f"its mode is {image.mode}, expected L, 8-bit grey")
-        return np.asarray(image)
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:

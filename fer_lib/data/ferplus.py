@@ -13,6 +13,7 @@ from fer_lib.data import cache
 from fer_lib.data.archive import Archive, decode
 from fer_lib.data.faceset import SPLITS, FaceSet
 from fer_lib.data.layout import Layout
+from fer_lib.data.pixels import read_pixels
 from fer_lib.data.report import Faults, Report, fault, fault_if_empty
 from fer_lib.emotions import FERPLUS_COLUMNS, NAMES
 from fer_lib.errors import FerError
@@ -192,7 +193,7 @@ class _Export:
 
     def images(self, split: str, rows: list[_Row], faults: Faults = None) -> Iterator[np.ndarray]:
         names = [f"{self.folders[split]}/{row.name}" for row in rows]
-        return decode(self.archive, names, SIZE, faults, f"{NAME} {split}")
+        return decode(self.archive, names, (1, SIZE, SIZE), _read, faults, f"{NAME} {split}")
 
     def unlisted(self, split: str, rows: list[_Row]) -> list[str]:
         folder, listed = self.folders[split], {"label.csv", *(row.name for row in rows)}
@@ -266,6 +267,10 @@ def _form(archive: Archive, faults: Faults = None) -> _Export | _Pair:
         if top + PIXELS in archive and top + VOTES in archive:
             return _Pair(archive, top, faults)
     raise FerError(f"{archive.path} holds no FERPlus: expected {EXPECTED}.")
+
+
+def _read(data: bytes, row: int) -> np.ndarray:
+    return read_pixels(data, 1, (SIZE, SIZE))
 
 
 def _votes(cells: list[str], where: str, faults: Faults) -> list[int] | None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from fer_lib.data.archive import Archive, decode
+from fer_lib.data.pixels import read_pixels
 from fer_lib.errors import FerError
 
 
@@ -17,6 +18,10 @@ def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, kind)
     return stream.getvalue()
+
+
+def grey(size: int):
+    return lambda data, row: read_pixels(data, 1, (size, size))
 
 
 def faces(number: int, size: int = 12) -> np.ndarray:
@@ -54,7 +59,7 @@ def test_a_folder_and_a_zip_read_alike(tmp_path, make):
         assert archive.below("a") == ["a/1.png", "a/2.png"]
         assert archive.read("a/1.png") == FILES["a/1.png"]
         assert list(archive.table("list.csv")) == [["x", "1,2"], ["y", "3"]]
-        (images,) = decode(archive, ["a/2.png", "a/1.png"], 12)
+        (images,) = decode(archive, ["a/2.png", "a/1.png"], (1, 12, 12), grey(12))
         assert np.array_equal(images[:, 0], faces(2)[::-1])
 
 
@@ -71,7 +76,7 @@ def test_many_large_images_come_in_order_and_in_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_lib.data.archive.CHUNK_BYTES", 5 * 80**2)
     pixels = faces(13, 80)
     with Archive(zipped(tmp_path / "z", {f"{i}.png": png(p) for i, p in enumerate(pixels)})) as archive:
-        chunks = list(decode(archive, [f"{i}.png" for i in range(13)], 80))
+        chunks = list(decode(archive, [f"{i}.png" for i in range(13)], (1, 80, 80), grey(80)))
     assert [len(chunk) for chunk in chunks] == [5, 5, 3]
     assert np.array_equal(np.concatenate(chunks)[:, 0], pixels)
 
@@ -145,10 +150,10 @@ def test_a_bad_image_is_named_with_its_fault(tmp_path, name):
     files = FILES if data is None else FILES | {name: data}
     with Archive(zipped(tmp_path / "z.zip", files)) as archive:
         with pytest.raises(FerError) as error:
-            list(decode(archive, ["a/1.png", name], 12))
+            list(decode(archive, ["a/1.png", name], (1, 12, 12), grey(12)))
         assert re.fullmatch(pattern.format(path=re.escape(str(archive.path))), sentence(error))
         faults = []
-        (images,) = decode(archive, ["a/1.png", name, "a/2.png"], 12, faults)
+        (images,) = decode(archive, ["a/1.png", name, "a/2.png"], (1, 12, 12), grey(12), faults)
     assert faults == [str(error.value)]
     assert np.array_equal(images[[0, 2], 0], faces(2)) and not images[1].any()
 
