@@ -138,7 +138,7 @@ IMAGES = {
     "cut.png": (FILES["a/1.png"][:60], rf"cut.png in {{path}} {BAD} \(.+\): fetch it again or take it .+"),
     "text.png": (b"<html>", rf"text.png in {{path}} {BAD} \(it is none of BMP, JPEG, PNG, TIFF\): .+"),
     "large.png": (png(faces(1, 13)[0]), rf"large.png .+ {BAD} \(it is 13x13 pixels, expected 12x12\): .+"),
-    "colour.png": (png(np.zeros((12, 12, 3), np.uint8)), r"colour.png .+its mode is RGB, expected L, .+"),
+    "colour.png": (png(np.zeros((12, 12, 3), np.uint8)), r"colour.png .+its mode is RGB, expected L\).+"),
     "bomb.png": (png(np.zeros((3000, 3000), np.uint8)), r"bomb.png .+it is 3000x3000 pixels, .+"),
     "vector.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"vector.png .+none of BMP.+"),
 }
