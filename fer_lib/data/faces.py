@@ -7,10 +7,11 @@ The renderer is in :mod:`fer_lib.data.portrait`; this is its door. A whole data 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numpy as np
 import torch
+from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 
 from fer_lib.data.faceset import SPLITS, FaceSet
@@ -24,7 +25,7 @@ from fer_lib.data.portrait.expression import (
     sample_units,
 )
 from fer_lib.data.portrait.people import People, sample_people
-from fer_lib.data.portrait.render import DrawnFaces, Scene, arrange, paint
+from fer_lib.data.portrait.render import DrawnFaces, arrange, paint
 from fer_lib.data.portrait.views import Spread, plain_view, sample_views
 from fer_lib.emotions import Emotion
 from fer_lib.errors import FerError
@@ -48,9 +49,12 @@ __all__ = [
     "sample_views",
 ]
 
+Columns = dict[str, np.ndarray]
 VERSION = 1  # raise it with every change of the generator that changes a picture
 DEFAULT_DIFFICULTY = 0.3
 SIZES = (32, 512)
+BLOCK = 250  # faces that one process draws in a row
+WORTH_PROCESSES = 2000 * 96 * 96  # pixels from which on the start of processes, some seconds, pays
 
 
 def make_faces(
@@ -69,7 +73,8 @@ def make_faces(
 
     Face i depends on ``seed``, ``split``, ``difficulty``, ``emotions`` and ``per_person``, and on
     nothing else: not on ``count`` and not on ``chunk``. Each block of ``len(emotions)`` faces
-    holds every emotion once, in an order of its own. The splits share no person.
+    holds every emotion once, in an order of its own. The splits share no person. A large set is
+    drawn by as many processes as torch may use threads.
 
     Args:
         count: how many faces.
@@ -99,26 +104,9 @@ def make_faces(
     _check(count, split, size, per_person, chunk)
     arguments = dict(version=VERSION, count=count, split=split, seed=seed, size=size, difficulty=level,
                      emotions=classes, neutral=neutral, per_person=per_person)  # fmt: skip
-    index = torch.arange(count, device=device)
-    labels = _labels(index, seed, split, classes)
-    subjects = (index // per_person) * len(SPLITS) + SPLITS.index(split)
-    spread, draws = Spread.at(level), Draws(seed, f"face/{split}", index)
-    people = sample_people(subjects, seed, spread.rest, device)
-    units, view = sample_units(labels, draws, spread), sample_views(draws, spread)
-    expressions = (units, units * 0) if neutral else (units,)
-    scenes = [arrange(people, shown, view, size) for shown in expressions]
-
-    def draw(rows: slice) -> tuple[Tensor, ...]:
-        drawn = [_draw(scene, rows) for scene in scenes]
-        pictures = [(part.image * 255).round().to(torch.uint8).cpu() for part in drawn]
-        return drawn[0].landmarks.cpu(), (drawn[0].mask >= 0.5).to(torch.uint8).mul(255).cpu(), *pictures
-
-    points, masks, images, *twins = _in_chunks(draw, count, chunk or _chunk(count, size, index.device))
-    return FaceSet(
-        images=images, labels=labels.cpu(), name="faces", split=split, fingerprint=_digest(arguments),
-        subjects=subjects.cpu(), landmarks=points, neutral=twins[0] if neutral else None, masks=masks,
-        action_units=units.amax(-1).cpu(),
-    )  # fmt: skip
+    block = partial(_block, split, seed, size, level, classes, neutral, device, per_person, chunk)
+    columns = {name: torch.from_numpy(rows) for name, rows in _gather(block, count, size, device).items()}
+    return FaceSet(name="faces", split=split, fingerprint=_digest(arguments), **columns)
 
 
 def draw_faces(
@@ -162,39 +150,66 @@ def draw_faces(
         raise FerError(f"draw_faces: {counted} do not fit together; give the same number of each, or one.")
     people, view = ({name: _repeat(x, count) for name, x in group.items()} for group in (people, view))
     scene = arrange(people, _repeat(units, count), view, size)
-    return DrawnFaces(*_in_chunks(partial(_draw, scene), count, _chunk(count, size, units.device)))
-
-
-def _draw(scene: Scene, rows: slice) -> DrawnFaces:
-    with torch.no_grad():  # a setting of the thread, so it is made here
-        return paint(scene, rows)
+    return DrawnFaces(*_in_chunks(partial(paint, scene), count, _chunk(size, units.device)))
 
 
 def _repeat(rows: Tensor, count: int) -> Tensor:
     return rows.expand(count, *rows.shape[1:])
 
 
-def _chunk(count: int, size: int, device: torch.device) -> int:
-    """As many faces as fit a processor's cache and leave no processor idle, or fill an accelerator."""
+def _chunk(size: int, device: torch.device) -> int:
+    """As many faces as fit a processor's cache, or fill an accelerator."""
     if device.type != "cpu":
         return max(1, 512 * 96 * 96 // (size * size))
-    return max(1, min(16 * 96 * 96 // (size * size), -(-count // torch.get_num_threads())))
+    return max(1, 16 * 96 * 96 // (size * size))
 
 
 def _in_chunks(draw: Callable[[slice], Sequence[Tensor]], count: int, chunk: int) -> list[Tensor]:
-    """Draw ``chunk`` rows at a time, one chunk a thread: the operations are too small to be split."""
-    slices = [slice(start, start + chunk) for start in range(0, max(count, 1), chunk)]
-    # glibc hands freed blocks back to the system, and a tenth of the time goes into page
-    # faults, until it has seen one block of this size come and go.
-    torch.empty(31 << 20, dtype=torch.uint8)
+    """Draw ``chunk`` rows at a time, on one thread: the operations are too small to be split."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(min(threads, 8)) as pool:
-            parts = list(pool.map(draw, slices))
+        with torch.no_grad():
+            parts = [draw(slice(start, start + chunk)) for start in range(0, max(count, 1), chunk)]
     finally:
         torch.set_num_threads(threads)
     return [torch.cat(part) for part in zip(*parts, strict=True)]
+
+
+def _gather(block: Callable[[int, int], Columns], count: int, size: int, device: str) -> Columns:
+    """All blocks, one below the other; drawn by several processes where that pays."""
+    ends = [(start, min(start + BLOCK, count)) for start in range(0, max(count, 1), BLOCK)]
+    processes = torch.get_num_threads()
+    if torch.device(device).type == "cpu" and processes > 1 and count * size * size >= WORTH_PROCESSES:
+        with parallel_config("loky", n_jobs=processes, inner_max_num_threads=1):
+            parts = Parallel()(delayed(block)(*part) for part in ends)
+    else:
+        parts = [block(*part) for part in ends]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _block(
+    split: str, seed: int, size: int, level: float, classes: list[int], neutral: bool, device: str,
+    per_person: int, chunk: int | None, start: int, end: int,
+) -> Columns:  # fmt: skip
+    """The faces from ``start`` to before ``end``, as arrays: they may come from another process."""
+    index = torch.arange(start, end, device=device)
+    labels = _labels(index, seed, split, classes)
+    subjects = (index // per_person) * len(SPLITS) + SPLITS.index(split)
+    spread, draws = Spread.at(level), Draws(seed, f"face/{split}", index)
+    people = sample_people(subjects, seed, spread.rest, device)
+    units, view = sample_units(labels, draws, spread), sample_views(draws, spread)
+    scenes = [arrange(people, shown, view, size) for shown in ((units, units * 0) if neutral else (units,))]
+
+    def draw(rows: slice) -> tuple[Tensor, ...]:
+        drawn = [paint(scene, rows) for scene in scenes]
+        pictures = [(part.image * 255).round().to(torch.uint8).cpu() for part in drawn]
+        return drawn[0].landmarks.cpu(), (drawn[0].mask >= 0.5).to(torch.uint8).mul(255).cpu(), *pictures
+
+    points, masks, images, *twins = _in_chunks(draw, len(index), chunk or _chunk(size, index.device))
+    columns = {"images": images, "labels": labels, "subjects": subjects, "landmarks": points, "masks": masks}
+    columns |= {"action_units": units.amax(-1)} | dict(zip(("neutral",), twins, strict=False))
+    return {name: column.cpu().numpy() for name, column in columns.items()}
 
 
 def _labels(index: Tensor, seed: int, split: str, classes: list[int]) -> Tensor:

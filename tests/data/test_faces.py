@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fer_lib.data import faces as module
 from fer_lib.data.faces import (
     ACTION_UNITS,
     AU_NAMES,
@@ -41,13 +42,17 @@ def test_a_face_does_not_depend_on_count_or_chunk(faces):
         assert torch.equal(getattr(other, name), getattr(faces, name)[:19]), name
 
 
-def test_a_face_does_not_depend_on_the_number_of_threads(faces):
+def test_several_processes_draw_the_same_faces(faces, monkeypatch):
+    monkeypatch.setattr(module, "WORTH_PROCESSES", 0)
+    monkeypatch.setattr(module, "BLOCK", 10)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        assert torch.equal(make_faces(12, size=48).images, faces.images[:12])
+        torch.set_num_threads(2)
+        other = make_faces(48, size=48, neutral=True)
     finally:
         torch.set_num_threads(threads)
+    for name in FIELDS:
+        assert torch.equal(getattr(other, name), getattr(faces, name)), name
 
 
 def test_generating_leaves_the_number_of_threads_alone(faces):
