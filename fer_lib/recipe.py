@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from fer_lib.data.degradation import Degradation
 from fer_lib.errors import FerError
 
 
@@ -30,6 +31,8 @@ class Recipe(BaseModel):
         precision: ``bf16`` mixed, ``fp32``, or ``auto``: bf16 where the device is built for it.
         sampler: in which order training faces are drawn: ``shuffled``, or ``balanced`` so that all
             classes are drawn equally often (:class:`fer_lib.data.loader.Loader`).
+        degrade: what spoils every image, ``low_light:severe``, ``low_resolution:4`` ...
+            (:class:`fer_lib.data.degradation.Degradation`); "" is nothing.
         augment: strength of :class:`fer_lib.data.loader.Augmentation`; 0 is none at all.
 
     Explained in: book/baseline.ipynb
@@ -56,7 +59,14 @@ class Recipe(BaseModel):
     patience: int = Field(0, ge=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     sampler: Literal["shuffled", "balanced"] = "shuffled"
+    degrade: str = ""
     augment: float = Field(1.0, ge=0)
+
+    @field_validator("degrade")
+    @classmethod
+    def _known(cls, text: str) -> str:
+        Degradation.of(text)
+        return text
 
 
 def pick_device(name: str = "auto") -> torch.device:

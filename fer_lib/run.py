@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fer_lib.data import DATASETS, load_dataset
+from fer_lib.data.degradation import Degradation
 from fer_lib.data.faces import make_faces
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.loader import Augmentation, Loader
@@ -64,11 +65,14 @@ def run(parameters: Parameters, log=print) -> Run:
     split = parameters.split or ("test" if parameters.dataset == "faces" else "val")
     needs = kind.needs(switches)
     sets = {s: load_faces(parameters, recipe, s, needs, device) for s in dict.fromkeys(("train", "val", split))}
-    backbone = Backbone(recipe.backbone, recipe.stem_stride, recipe.weights)
+    backbone = Backbone(recipe.backbone, recipe.stem_stride, recipe.weights, recipe.size)
     method = kind(switches, backbone, sets["train"].classes).to(device, memory_format=torch.channels_last)
     amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
-    train = Loader(sets["train"], recipe.batch_size, device, recipe.size, amounts, recipe.sampler, parameters.seed)
-    tests = {s: Loader(sets[s], 256, device, recipe.size) for s in ("val", split)}
+    spoil = Degradation.of(recipe.degrade)
+    train = Loader(
+        sets["train"], recipe.batch_size, device, recipe.size, amounts, recipe.sampler, parameters.seed, spoil
+    )
+    tests = {s: Loader(sets[s], 256, device, recipe.size, degrade=spoil) for s in ("val", split)}
     out = Path(parameters.out) if parameters.out else RUNS
     path = record_path(out, parameters.method, parameters.name)
     made_by = sources(parameters.method, parameters.dataset)
@@ -91,6 +95,7 @@ def run(parameters: Parameters, log=print) -> Run:
         labels="".join(map(str, labels.tolist())),
         predicted="".join(map(str, logits.argmax(1).tolist())),
         history=fitted.history.epochs,
+        mechanism=method.mechanism(tests[split]),
         cost=_cost(fitted, train, method, device),
         device=describe(device, mixed_precision(recipe, device)),
         versions=versions(),

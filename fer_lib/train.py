@@ -124,6 +124,7 @@ class _Training:
         if stage != self.stage:
             self._enter(stage, length)
         torch.manual_seed(self.seed * 100_003 + number)
+        self.method.progress = within / length
         self.method.eval()
         for player in stage.players:
             for name in player.modules:

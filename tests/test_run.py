@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from fer_lib.__main__ import main
 from fer_lib.errors import FerError
+from fer_lib.methods.baseline import Baseline
 from fer_lib.parameters import PROFILES, Parameters
 from fer_lib.record import read_record
 from fer_lib.run import run
@@ -36,6 +37,21 @@ def test_a_run_writes_one_record_and_its_weights(tmp_path):
     weights = load_file(result.path.with_suffix(".safetensors"))
     assert all(torch.equal(v, weights[k]) for k, v in result.method.state_dict().items())
     assert len(lines) == 3 and "record" in lines[-1]
+
+
+def test_a_run_on_degraded_images_with_a_mechanism(tmp_path, monkeypatch):
+    monkeypatch.setattr(Baseline, "mechanism", lambda self, loader: {"side": next(loader.epoch()).image.shape[-1]})
+    changed = Parameters(profile="smoke", out=str(tmp_path), overrides=f"{SMALL} degrade=low_resolution:4")
+    record = run(changed, log=lambda line: None).record
+    assert record.mechanism == {"side": 8} and record.parameters["degrade"] == "low_resolution:4"
+
+
+def test_folds_count_only_where_there_are_folds(tmp_path):
+    with pytest.raises(FerError, match="faces has new people in every split and no folds: fold must be 0, not 1"):
+        run(Parameters(profile="smoke", out=str(tmp_path), fold=1))
+    with pytest.raises(FerError, match="There is no fold 1 of ferplus: it has an official split and no folds: take 0"):
+        run(Parameters(profile="smoke", out=str(tmp_path), dataset="ferplus", data="x.zip", fold=1))
+    assert Parameters(fold=3).name == "R0-faces-quick-fold3-seed0"
 
 
 def test_a_process_that_is_killed_continues_bit_for_bit(tmp_path):

@@ -97,7 +97,7 @@ class Duel(Method):
         self.broken = broken
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8))
         self.critic, self.norm = nn.Linear(8, 1), nn.BatchNorm1d(8)
-        self.seen = []
+        self.seen, self.over = [], []
 
     def stages(self):
         both = (Player("maker", ("head",)), Player("judge", ("critic",), lr=0.5))
@@ -108,6 +108,7 @@ class Duel(Method):
 
     def losses(self, batch, stage, player):
         self.seen.append((stage, player, self.head.training, self.norm.training))
+        self.over.append(self.progress)
         value = self.critic(self(batch.image).logits).mean()
         terms = {"score": Term(value), "size": Term(value.square(), 0.1)}
         if self.broken and stage == "duel" and player == "judge":
@@ -124,6 +125,7 @@ def test_each_player_moves_its_own_and_frozen_parts_stay(blobs):
     moved = {k.split(".")[0] for k in before if not torch.equal(before[k], after[k])}
     assert moved == {"head", "critic"}
     assert [e["stage"] for e in fitted.history.epochs] == ["alone", "duel", "duel"]
+    assert sorted(set(method.over)) == [0.0, 0.5]
     assert {s[:2] for s in method.seen} == {("alone", "maker"), ("duel", "maker"), ("duel", "judge")}
     assert all(head == (player == "maker" or stage == "duel") and not norm for stage, player, head, norm in method.seen)
 

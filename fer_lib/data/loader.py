@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fer_lib.data.degradation import Degradation
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.landmarks import MIRROR
 from fer_lib.errors import FerError
@@ -20,13 +21,15 @@ class Batch:
     """Some faces on the device, ready for a method.
 
     Attributes:
-        image: float32 (B, C, H, W) in [0, 1].
+        image: float32 (B, C, H, W) in [0, 1]; what a method sees. At low resolution it is smaller
+            than all else in the batch.
         label: int64 (B,).
         index: int64 (B,), the faces' rows in their FaceSet: what per-image noise is keyed on.
         votes: float32 (B, K), rows sum to 1, or ``None``.
         neutral: float32 (B, C, H, W), the neutral twins, or ``None``.
         mask: float32 (B, 1, H, W) in [0, 1], where the expression shows, or ``None``.
-        landmarks: float32 (B, P, 2) in pixels of ``image``, or ``None``.
+        landmarks: float32 (B, P, 2) in pixels of the clean image, or ``None``.
+        clean: float32 (B, C, H, W), the image before its degradation, or ``None`` without one.
 
     Explained in: book/baseline.ipynb
     """
@@ -38,6 +41,7 @@ class Batch:
     neutral: Tensor | None = None
     mask: Tensor | None = None
     landmarks: Tensor | None = None
+    clean: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,8 @@ class Loader:
             of a class that occurs, then of a face of it, so that a rare class is seen as often as
             a common one (and its faces again and again); whole batches only.
         seed: of order and augmentation.
+        degrade: what spoils the images after their augmentation, or ``None``. Its noise is new in
+            every epoch; of faces as listed it is always the same, for every method alike.
 
     Raises:
         FerError: if the sampler is unknown, or if the faces are to be mirrored and have landmarks of an unknown scheme.
@@ -111,11 +117,12 @@ class Loader:
         augment: Augmentation | None = None,
         sampler: str = "listed",
         seed: int = 0,
+        degrade: Degradation | None = None,
     ):
         self.batch_size, self.device, self.augment = batch_size, torch.device(device), augment
         if sampler not in SAMPLERS:
             raise FerError(f"There is no sampler '{sampler}': choose one of {', '.join(SAMPLERS)}.")
-        self.sampler, self.seed = sampler, seed
+        self.sampler, self.seed, self.degrade = sampler, seed, degrade
         self.size = size or faces.images.shape[-1]
         self.faces = faces
         points = 68 if faces.landmarks is None else faces.landmarks.shape[1]
@@ -134,13 +141,17 @@ class Loader:
 
     def epoch(self, number: int = 0) -> Iterator[Batch]:
         """The batches of one pass over the set; the same number, the same batches."""
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        pass_seed = self.seed * 100_003 + number
+        generator = torch.Generator().manual_seed(pass_seed)
         order = self._order(generator)
         for step in range(len(self)):
             batch = self._gather(order[step * self.batch_size : (step + 1) * self.batch_size])
             if self.augment:
                 draws = torch.rand(len(batch.label), 12, generator=generator).to(self.device)
                 batch = augment_batch(batch, self.augment, draws)
+            if self.degrade:
+                batch.clean = batch.image
+                batch.image = self.degrade(batch.clean, batch.index, 0 if self.sampler == "listed" else pass_seed + 1)
             yield batch
 
     def _order(self, generator: torch.Generator) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from fer_lib.data.loader import Batch
+from fer_lib.data.loader import Batch, Loader
 
 
 class Term(NamedTuple):
@@ -54,12 +54,14 @@ class Prediction:
     Attributes:
         logits: (B, K), one score per emotion, before the softmax.
         stages: the four stage maps of the recognizer.
+        maps: what else the method shows, by name: ``restored``, ``residual``, ``attention`` ...
 
     Explained in: book/baseline.ipynb
     """
 
     logits: Tensor
     stages: list[Tensor] = field(default_factory=list)
+    maps: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Method(nn.Module, ABC):
@@ -68,6 +70,8 @@ class Method(nn.Module, ABC):
     Attributes:
         name: the method's one name: of its file, chapter, tests, sweep and records.
         Switches: a frozen dataclass, one field per design decision that a row may change.
+        progress: share of the present stage that is over, 0-1; the training loop sets it, and a
+            loss that grows during training reads it.
         ROWS: the ablation table: row id -> changed switches or recipe fields, by name.
 
     Explained in: book/baseline.ipynb
@@ -76,6 +80,7 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]
     Switches: ClassVar[type]
     ROWS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    progress: float = 1.0
 
     @classmethod
     def needs(cls, switches: Any) -> frozenset[str]:
@@ -86,6 +91,10 @@ class Method(nn.Module, ABC):
         """The stages of training, in order; by default one in which everything learns."""
         modules = tuple(name for name, _ in self.named_children())
         return (Stage("train", (Player("all", modules),)),)
+
+    def mechanism(self, loader: Loader) -> dict[str, Any]:
+        """Figures on the method's own claims, measured on the faces of ``loader``; they go into the record."""
+        return {}
 
     @abstractmethod
     def forward(self, image: Tensor) -> Prediction:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fer_lib.data.degrade import upsample
 from fer_lib.errors import FerError
 
 # ResNets for small faces on two CPU cores: timm's resnet18, half as wide, some half as deep,
@@ -33,6 +34,8 @@ class Backbone(nn.Module):
             4 as published, 2 without the max pooling, 1 also without the stride
             of the first convolution. Only ResNets can take 2 or 1; small faces need it.
         weights: a local safetensors file with the timm model's own parameter names, or "".
+        size: side in pixels to which images of another size are brought first (bicubic); 0 takes
+            them as they are.
 
     Shapes:
         image (B, 1 or 3, H, W) in [0, 1] -> four maps (B, ``channels[k]``, H/s, W/s)
@@ -45,9 +48,9 @@ class Backbone(nn.Module):
     Explained in: book/baseline.ipynb
     """
 
-    def __init__(self, name: str = "resnet18", stem_stride: int = 4, weights: str = ""):
+    def __init__(self, name: str = "resnet18", stem_stride: int = 4, weights: str = "", size: int = 0):
         super().__init__()
-        self.body = _timm_body(name)
+        self.body, self.size = _timm_body(name), size
         self.channels: list[int] = self.body.feature_info.channels()
         _shrink_stem(self.body, name, stem_stride)
         if weights:
@@ -56,6 +59,8 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        if self.size and image.shape[-1] != self.size:
+            image = upsample(image, self.size)
         x = (image.expand(-1, 3, -1, -1) - self.mean) / self.std
         return self.body(x.contiguous(memory_format=torch.channels_last))
 

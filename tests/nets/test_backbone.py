@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fer_lib.data.degrade import upsample
 from fer_lib.errors import FerError
 from fer_lib.nets.backbone import Backbone
 
@@ -48,3 +49,8 @@ def test_refusals():
         Backbone("mobilenetv3_small_050", 2)
     with pytest.raises(FerError, match="cannot take stem_stride=3"):
         Backbone("resnet18", 3)
+
+
+def test_a_small_image_is_enlarged_to_the_size_of_the_recognizer():
+    backbone, small = Backbone("resnet10_narrow", 2, size=32).eval(), torch.rand(2, 3, 8, 8)
+    assert all(torch.equal(a, b) for a, b in zip(backbone(small), backbone(upsample(small, 32)), strict=True))

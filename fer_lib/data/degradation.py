@@ -1,0 +1,70 @@
+"""One word for what spoils every image of a run: ``low_light:severe``, ``low_resolution:4`` ..."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from fer_lib.data.degrade import SCALES, SEVERITIES, LowLight, low_light, low_resolution, realistic_low_resolution
+from fer_lib.data.hashing import bits
+from fer_lib.errors import FerError
+
+AMOUNTS = {
+    "low_light": (*SEVERITIES, "mixed"),
+    "low_resolution": tuple(map(str, SCALES)),
+    "realistic_low_resolution": tuple(map(str, SCALES)),
+}
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """What a :class:`fer_lib.data.loader.Loader` does to each batch of clean images.
+
+    Attributes:
+        kind: ``low_light``, ``low_resolution`` or ``realistic_low_resolution``, the functions
+            of :mod:`fer_lib.data.degrade`.
+        amount: ``mild``, ``medium``, ``severe``, or ``mixed``, where each image draws one of the
+            three; for resolution how many times fewer pixels each way: ``2``, ``4`` or ``8``.
+
+    Raises:
+        FerError: if there is no such kind or amount.
+
+    Explained in: book/faces.ipynb
+    """
+
+    kind: str
+    amount: str
+
+    def __post_init__(self):
+        if self.kind not in AMOUNTS:
+            raise FerError(f"There is no degradation '{self.kind}': choose one of {', '.join(AMOUNTS)}.")
+        if self.amount not in AMOUNTS[self.kind]:
+            known = ", ".join(f"{self.kind}:{amount}" for amount in AMOUNTS[self.kind])
+            raise FerError(f"There is no degradation '{self.kind}:{self.amount}': choose one of {known}.")
+
+    @classmethod
+    def of(cls, text: str) -> "Degradation | None":
+        """From ``kind:amount``; "" is no degradation."""
+        kind, _, amount = text.partition(":")
+        return cls(kind, amount) if text else None
+
+    def __call__(self, image: Tensor, index: Tensor, seed: int = 0) -> Tensor:
+        """The degraded images: as large as before in low light, smaller at low resolution.
+
+        Args:
+            image: float32 (B, C, H, W) in [0, 1].
+            index: int64 (B,), the images' numbers in their FaceSet.
+            seed: any integer; another seed is another noise.
+        """
+        if self.kind == "low_light":
+            return low_light(image, _mixed(index, seed) if self.amount == "mixed" else self.amount, index, seed)
+        if self.kind == "low_resolution":
+            return low_resolution(image, int(self.amount))
+        return realistic_low_resolution(image, int(self.amount), index, seed)
+
+
+def _mixed(index: Tensor, seed: int) -> LowLight:
+    """One of the severities for each image."""
+    rows = torch.tensor([[getattr(s, f.name) for f in fields(LowLight)] for s in SEVERITIES.values()])
+    chosen = rows.to(index.device)[(bits(seed, 6, index) >> 33) % len(rows)]  # (B, 4)
+    return LowLight(*chosen.unbind(1))
