@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fer_lib.data import DATASETS, load_dataset
@@ -23,10 +23,23 @@ from fer_lib.methods import Method, find_method
 from fer_lib.nets.backbone import Backbone
 from fer_lib.parameters import Parameters
 from fer_lib.recipe import Recipe, mixed_precision, pick_device
-from fer_lib.record import LIBRARY, Chosen, Record, commit, describe, record_path, sources, versions, write_record
+from fer_lib.record import (
+    LIBRARY,
+    RESULTS,
+    Chosen,
+    Record,
+    commit,
+    describe,
+    read_record,
+    record_path,
+    sources,
+    versions,
+    write_record,
+)
 from fer_lib.train import Fitted, fit
 
 RUNS = LIBRARY.parent / "runs"
+WEIGHTS = LIBRARY.parent / "book" / "weights"
 ENOUGH_FACES = {"train": 20_000, "val": 2_000, "test": 2_000}
 
 
@@ -67,14 +80,15 @@ def run(parameters: Parameters, log=print) -> Run:
     sets = {s: load_faces(parameters, recipe, s, needs, device) for s in dict.fromkeys(("train", "val", split))}
     backbone = Backbone(recipe.backbone, recipe.stem_stride, recipe.weights, recipe.size)
     method = kind(switches, backbone, sets["train"].classes).to(device, memory_format=torch.channels_last)
+    if kind.starts_from:
+        method.start(load_file(recognizer_weights(parameters, log)))
     amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
     spoil = Degradation.of(recipe.degrade)
     train = Loader(
         sets["train"], recipe.batch_size, device, recipe.size, amounts, recipe.sampler, parameters.seed, spoil
     )
     tests = {s: Loader(sets[s], 256, device, recipe.size, degrade=spoil) for s in ("val", split)}
-    out = Path(parameters.out) if parameters.out else RUNS
-    path = record_path(out, parameters.method, parameters.name)
+    path = _path(parameters)
     made_by = sources(parameters.method, parameters.dataset)
     fitted = fit(
         method, train, tests["val"], recipe, parameters.seed, path.with_suffix(".ckpt"), f"{switches} {made_by}", log
@@ -111,6 +125,32 @@ def run(parameters: Parameters, log=print) -> Run:
     return Run(record, path, method, sets[split], logits, tests[split])
 
 
+def recognizer_weights(parameters: Parameters, log=print) -> Path:
+    """The weights file of the recognizer that a method starts from; trained first where there is none.
+
+    It is the baseline's row that the method names, with the same dataset, profile, fold and seed.
+    Overrides of the recipe hold for both, ``degrade`` excepted: the recognizer has seen clean faces.
+    Taken are the weights beside a valid record in the run's folder, else those that come with the
+    book (``book/weights``), if their record is valid.
+
+    Raises:
+        FerError: as :func:`run`.
+
+    Explained in: book/baseline.ipynb
+    """
+    shared = [x for x in parameters.overrides.split() if x.split("=")[0] in Recipe.model_fields and "degrade=" not in x]
+    row = find_method(parameters.method).starts_from
+    changes = {"method": "baseline", "row": row, "split": "", "overrides": " ".join(shared)}
+    first = parameters.model_copy(update=changes)
+    own = _path(first)
+    given = (record_path(RESULTS, "baseline", first.name), WEIGHTS / f"baseline-{first.name}.safetensors")
+    for record, weights in ((own, own.with_suffix(".safetensors")), given):
+        if record.is_file() and weights.is_file() and not read_record(record).stale():
+            return weights
+    log(f"first the recognizer that {parameters.method} starts from, baseline {first.name}")
+    return run(first, log).path.with_suffix(".safetensors")
+
+
 def load_faces(
     parameters: Parameters, recipe: Recipe, split: str, needs: frozenset[str] = frozenset(), device="cpu"
 ) -> FaceSet:
@@ -139,6 +179,11 @@ def load_faces(
         if getattr(faces, name) is None:
             raise FerError(f"{parameters.method} row {parameters.row} needs {name}, which {faces.name} does not have.")
     return faces
+
+
+def _path(parameters: Parameters) -> Path:
+    """Where the run's record goes; its weights and checkpoint lie beside it."""
+    return record_path(Path(parameters.out) if parameters.out else RUNS, parameters.method, parameters.name)
 
 
 def _score(logits: Tensor, labels: Tensor, faces: FaceSet) -> Scores:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 
 from fer_lib.__main__ import main
 from fer_lib.errors import FerError
+from fer_lib.methods import METHODS
 from fer_lib.methods.baseline import Baseline
+from fer_lib.methods.method import Player, Stage
 from fer_lib.parameters import PROFILES, Parameters
 from fer_lib.record import read_record
 from fer_lib.run import run
@@ -44,6 +47,34 @@ def test_a_run_on_degraded_images_with_a_mechanism(tmp_path, monkeypatch):
     changed = Parameters(profile="smoke", out=str(tmp_path), overrides=f"{SMALL} degrade=low_resolution:4")
     record = run(changed, log=lambda line: None).record
     assert record.mechanism == {"side": 8} and record.parameters["degrade"] == "low_resolution:4"
+
+
+class Follower(Baseline):
+    """Keeps the trained baseline beside itself."""
+
+    name, starts_from = "follower", "R0"
+
+    def __init__(self, switches, backbone, classes):
+        super().__init__(switches, backbone, classes)
+        self.recognizer = deepcopy(Baseline(switches, backbone, classes))
+
+    def stages(self):
+        return (Stage("train", (Player("all", ("backbone", "head")),)),)
+
+
+def test_a_method_that_starts_from_the_baseline_trains_it_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "follower", Follower)
+    options = dict(profile="smoke", out=str(tmp_path), overrides=f"{SMALL} degrade=low_light:mild")
+    lines = []
+    method = run(Parameters(method="follower", **options), log=lines.append).method
+    assert lines[0].startswith("first the recognizer that follower starts from, baseline R0-faces-smoke-")
+    (file,) = (tmp_path / "baseline").glob("*.safetensors")
+    assert "degrade" not in file.name
+    weights = load_file(file)
+    assert all(torch.equal(v, weights[k]) for k, v in method.recognizer.state_dict().items())
+    lines.clear()
+    run(Parameters(method="follower", row="R1", **options), log=lines.append)
+    assert lines[0].startswith("epoch   1")
 
 
 def test_folds_count_only_where_there_are_folds(tmp_path):

@@ -70,6 +70,7 @@ class Method(nn.Module, ABC):
     Attributes:
         name: the method's one name: of its file, chapter, tests, sweep and records.
         Switches: a frozen dataclass, one field per design decision that a row may change.
+        starts_from: row of the baseline whose trained weights the method starts from, or "".
         progress: share of the present stage that is over, 0-1; the training loop sets it, and a
             loss that grows during training reads it.
         ROWS: the ablation table: row id -> changed switches or recipe fields, by name.
@@ -80,12 +81,17 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]
     Switches: ClassVar[type]
     ROWS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    starts_from: ClassVar[str] = ""
     progress: float = 1.0
 
     @classmethod
     def needs(cls, switches: Any) -> frozenset[str]:
         """The FaceSet fields (``votes``, ``neutral`` ...) that training with these switches must have."""
         return frozenset()
+
+    def start(self, weights: dict[str, Tensor]) -> None:
+        """Take over the state dict of the trained baseline, by default into the part ``recognizer``."""
+        self.get_submodule("recognizer").load_state_dict(weights)
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages of training, in order; by default one in which everything learns."""
