@@ -133,7 +133,7 @@ class _Training:
         amp = torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(self.recipe, device))
         started = time.perf_counter()
         bar = tqdm(self.train.epoch(number), f"epoch {number + 1}", len(self.train), leave=False, disable=_quiet())
-        for batch in bar:
+        for batch in bar if stage.players else ():
             for player in stage.players:
                 with amp:
                     terms = self.method.losses(batch, stage.name, player.name)
@@ -142,7 +142,7 @@ class _Training:
             if self.averaged:
                 self.averaged.update_parameters(self.method)
         means = watch.means(f"epoch {number + 1}")
-        lr = self.optimizers[stage.players[0].name].param_groups[0]["lr"]
+        lr = max((o.param_groups[0]["lr"] for o in self.optimizers.values()), default=0.0)
         seconds = time.perf_counter() - started
         return {"epoch": number + 1, "stage": stage.name, "lr": lr, "seconds": seconds, **means}
 

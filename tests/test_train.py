@@ -130,6 +130,15 @@ def test_each_player_moves_its_own_and_frozen_parts_stay(blobs):
     assert all(head == (player == "maker" or stage == "duel") and not norm for stage, player, head, norm in method.seen)
 
 
+def test_a_stage_without_players_changes_nothing(blobs):
+    method = Duel()
+    method.stages = lambda: (Stage("watch", ()),)
+    before = {k: v.clone() for k, v in method.state_dict().items()}
+    fitted = fit(method, *loaders(blobs), TINY.model_copy(update={"epochs": 1}), log=str)
+    assert all(torch.equal(before[k], v) for k, v in method.state_dict().items()) and not method.seen
+    assert fitted.history.epochs[0]["lr"] == 0
+
+
 def test_first_stage_leaves_the_second_players_part_alone(blobs):
     method = Duel()
     critic = method.critic.weight.clone()

@@ -38,6 +38,7 @@ class Stage(NamedTuple):
     """A stretch of training: who plays, and which ``share`` of the epochs it lasts.
 
     Modules of no player are frozen in the stage: no gradient, batch-norm statistics still.
+    A stage without players changes nothing.
 
     Explained in: book/baseline.ipynb
     """
