@@ -61,10 +61,14 @@ class Run:
     loader: Loader
 
 
-def run(parameters: Parameters, log=print) -> Run:
+def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     """Load or generate, train, evaluate, and write one record and the weights.
 
     A killed run, called again, continues after its last whole epoch.
+
+    Args:
+        judge: whether a method that starts from the baseline is also measured with a second one, the
+            next seed's, that took no part in its training (:func:`recognizer_weights`).
 
     Raises:
         FerError: if a parameter, the data or the training is at fault.
@@ -109,7 +113,7 @@ def run(parameters: Parameters, log=print) -> Run:
         labels="".join(map(str, labels.tolist())),
         predicted="".join(map(str, logits.argmax(1).tolist())),
         history=fitted.history.epochs,
-        mechanism=method.mechanism(tests[split]),
+        mechanism=method.mechanism(tests[split], _judge(parameters, recipe, method, log) if judge else None),
         cost=_cost(fitted, train, method, device),
         device=describe(device, mixed_precision(recipe, device)),
         versions=versions(),
@@ -179,6 +183,19 @@ def load_faces(
         if getattr(faces, name) is None:
             raise FerError(f"{parameters.method} row {parameters.row} needs {name}, which {faces.name} does not have.")
     return faces
+
+
+def _judge(parameters: Parameters, recipe: Recipe, method: Method, log) -> Method | None:
+    """The baseline of the next seed, if the method starts from the baseline at all."""
+    if not method.starts_from:
+        return None
+    other = parameters.model_copy(update={"seed": parameters.seed + 1})
+    weights = load_file(recognizer_weights(other, log))
+    kind = find_method("baseline")
+    backbone = Backbone(recipe.backbone, recipe.stem_stride, size=recipe.size)
+    judge = kind(kind.Switches(), backbone, len(weights["head.bias"]))
+    judge.load_state_dict(weights)
+    return judge.to(pick_device(parameters.device), memory_format=torch.channels_last).eval()
 
 
 def _path(parameters: Parameters) -> Path:

@@ -43,7 +43,7 @@ def test_a_run_writes_one_record_and_its_weights(tmp_path):
 
 
 def test_a_run_on_degraded_images_with_a_mechanism(tmp_path, monkeypatch):
-    monkeypatch.setattr(Baseline, "mechanism", lambda self, loader: {"side": next(loader.epoch()).image.shape[-1]})
+    monkeypatch.setattr(Baseline, "mechanism", lambda self, loader, judge: {"side": next(loader.epoch()).image.shape[-1]})
     changed = Parameters(profile="smoke", out=str(tmp_path), overrides=f"{SMALL} degrade=low_resolution:4")
     record = run(changed, log=lambda line: None).record
     assert record.mechanism == {"side": 8} and record.parameters["degrade"] == "low_resolution:4"
@@ -61,19 +61,26 @@ class Follower(Baseline):
     def stages(self):
         return (Stage("train", (Player("all", ("backbone", "head")),)),)
 
+    def mechanism(self, loader, judge=None):
+        own = self.recognizer.state_dict()
+        return {"judge": any(not torch.equal(own[k], v) for k, v in judge.state_dict().items())} if judge else {}
+
 
 def test_a_method_that_starts_from_the_baseline_trains_it_once(tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "follower", Follower)
     options = dict(profile="smoke", out=str(tmp_path), overrides=f"{SMALL} degrade=low_light:mild")
     lines = []
-    method = run(Parameters(method="follower", **options), log=lines.append).method
+    result = run(Parameters(method="follower", **options), log=lines.append)
+    method, record = result.method, result.record
     assert lines[0].startswith("first the recognizer that follower starts from, baseline R0-faces-smoke-")
-    (file,) = (tmp_path / "baseline").glob("*.safetensors")
+    file, other = sorted((tmp_path / "baseline").glob("*.safetensors"))
+    assert (file.name[-17:], other.name[-17:]) == ("seed0.safetensors", "seed1.safetensors")
     assert "degrade" not in file.name
+    assert record.mechanism == {"judge": True}
     weights = load_file(file)
     assert all(torch.equal(v, weights[k]) for k, v in method.recognizer.state_dict().items())
     lines.clear()
-    run(Parameters(method="follower", row="R1", **options), log=lines.append)
+    run(Parameters(method="follower", row="R1", **options), log=lines.append, judge=False)
     assert lines[0].startswith("epoch   1")
 
 

@@ -99,8 +99,11 @@ class Method(nn.Module, ABC):
         modules = tuple(name for name, _ in self.named_children())
         return (Stage("train", (Player("all", modules),)),)
 
-    def mechanism(self, loader: Loader) -> dict[str, Any]:
-        """Figures on the method's own claims, measured on the faces of ``loader``; they go into the record."""
+    def mechanism(self, loader: Loader, judge: "Method | None" = None) -> dict[str, Any]:
+        """Figures on the method's own claims, measured on the faces of ``loader``; they go into the record.
+
+        ``judge`` is a recognizer that took no part in training, where the run trained one.
+        """
         return {}
 
     @abstractmethod
