@@ -83,7 +83,9 @@ def check_tree(kind: type[Tree], path: str | os.PathLike) -> Report:
                 listing = tree.rows(source, grave)
                 labels = np.array([row.label for row in listing.rows], np.int64)
                 notes += [*listing.notes, *_published(tree, source, len(labels)), *tree.unlisted(source, listing.rows)]
-                removed[source], counts[source] = listing.removed, _counts(labels, kind.classes)
+                contempt = int((labels >= kind.classes).sum())
+                removed[source] = listing.removed | ({"contempt": contempt} if contempt else {})
+                counts[source] = _counts(labels, kind.classes)
                 rows[source] = len(labels) + sum(listing.removed.values())
                 deque(tree.images(listing.rows, grave), maxlen=0)
                 fault_if_empty(counts[source], f"{path} ({source})", grave)

@@ -125,11 +125,19 @@ class Tree:
         """
         found = tops(self.archive, *inner)
         if not found:
-            raise FerError(f"{self.archive.path} holds no {self.title}: expected {self.expected}.")
-        if len(found) > 1:
-            places = ", ".join(place or "the top" for place in found)
-            raise FerError(f"{self.archive.path} holds {self.title} more than once ({places}): give one of them alone.")
-        return found[0]
+            raise self.unlike()
+        return self.sole(found)
+
+    def sole(self, places: list[str]) -> str:
+        """The one of these folders. Raises FerError if there are more."""
+        if len(places) > 1:
+            named = ", ".join(place or "the top" for place in places)
+            raise FerError(f"{self.archive.path} holds {self.title} more than once ({named}): give one of them alone.")
+        return places[0]
+
+    def unlike(self) -> FerError:
+        """The error where the archive holds something else."""
+        return FerError(f"{self.archive.path} holds no {self.title}: expected {self.expected}.")
 
     def absent(self, source: str) -> str:
         """The sentence about a source that is not there."""
@@ -148,6 +156,12 @@ class Tree:
         extra = [name for name in self.members(source) if name.lower().endswith(PICTURES) and name not in listed]
         what = f"{len(extra):,} pictures in {self.archive.path} are in no row of the list"
         return [f"{what}: label {extra[0]} and the like, or leave them unused."] if extra else []
+
+    def strangers(self, names: list[str]) -> list[str]:
+        """A note about files among the pictures that are none."""
+        others = [name for name in names if not name.lower().endswith(PICTURES)]
+        what = f"{len(others):,} files among the pictures of {self.archive.path} are no pictures"
+        return [f"{what}: look at {others[0]} and the like, or leave them unused."] if others else []
 
 
 def tops(archive: Archive, *inner: str) -> list[str]:
