@@ -106,6 +106,9 @@ class _Eight(Tree):
                 fault(faults, f"{where}: {', '.join(box)} is no face box; fetch the list again.")
             else:
                 listing.rows.append(Row(name, emotion, box=corners if box is not None else ()))
+        if self.new:
+            # In the old release the pictures of all parts lie together.
+            listing.notes = self.unlisted(source, listing.rows)
         return listing
 
     def read(self, data: bytes, row: Row) -> np.ndarray:
@@ -119,10 +122,6 @@ class _Eight(Tree):
 
     def span(self, split: str, fold: int = 0) -> tuple[int, int]:
         return {"train": (2, 3), "val": (0, 1), "test": (0, 1)}[split]
-
-    def unlisted(self, source: str, rows: list[Row]) -> list[str]:
-        # In the old release the pictures of all parts lie together.
-        return super().unlisted(source, rows) if self.new else []
 
     def _annotated(self, source: str, faults: Faults):
         """Of each annotation in the new release: picture, label, no box, how a sentence begins."""

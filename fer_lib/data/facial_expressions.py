@@ -104,7 +104,10 @@ class _FacialExpressions(Tree):
                 fault(faults, f"{where}: {cells[1]} is listed a second time; keep one of the two rows.")
             else:
                 rows[name] = Row(name, FACIAL_EXPRESSIONS_WORDS[word], _person(cells[1]))
-        return self._without_twins(list(rows.values()))
+        rows = list(rows.values())
+        listing = self._without_twins(rows)
+        listing.notes += self.unlisted(source, rows)
+        return listing
 
     def read(self, data: bytes, row: Row) -> np.ndarray:
         return square(read_pixels(data, 1, modes=COLOUR), SIZE)

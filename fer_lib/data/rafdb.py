@@ -105,6 +105,7 @@ class _RafDb(Tree):
                 listing.rows.append(Row(f"{self.folder}/{found[1]}_aligned.jpg", RAFDB_LABELS[int(found[3])]))
             if found:
                 seen.add(found[1])
+        listing.notes = self.unlisted(source, listing.rows)
         return listing
 
     def read(self, data: bytes, row: Row) -> np.ndarray:

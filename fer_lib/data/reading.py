@@ -15,7 +15,8 @@ import torch
 from fer_lib.data import cache
 from fer_lib.data.archive import Archive
 from fer_lib.data.faceset import SPLITS, FaceSet
-from fer_lib.data.report import Report, fault, fault_if_empty
+from fer_lib.data.folds import in_split
+from fer_lib.data.report import Report, fault_if_empty
 from fer_lib.data.tree import Tree
 from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
@@ -37,7 +38,7 @@ def load_tree(kind: type[Tree], path: str | os.PathLike, split: str, fold: int =
     """
     if split not in SPLITS:
         raise FerError(f"{kind.title} has no split {split!r}: take one of {', '.join(SPLITS)}.")
-    source, where = kind.sources[split], f"{path} ({split})"
+    source, where = kind.sources[split], f"{path} ({split}, fold {fold})" if kind.folds > 1 else f"{path} ({split})"
     with Archive(path) as archive:
         tree = kind(archive)
         members = tree.members(source)
@@ -82,7 +83,7 @@ def check_tree(kind: type[Tree], path: str | os.PathLike) -> Report:
             try:
                 listing = tree.rows(source, grave)
                 labels = np.array([row.label for row in listing.rows], np.int64)
-                notes += [*listing.notes, *_published(tree, source, len(labels)), *tree.unlisted(source, listing.rows)]
+                notes += [*listing.notes, *_published(tree, source, len(labels))]
                 contempt = int((labels >= kind.classes).sum())
                 removed[source] = listing.removed | ({"contempt": contempt} if contempt else {})
                 counts[source] = _counts(labels, kind.classes)
@@ -133,14 +134,15 @@ def _published(tree: Tree, source: str, found: int) -> list[str]:
 
 
 def _thin(tree: Tree, labels: np.ndarray, parts: np.ndarray, grave: list[str]) -> list[str]:
-    """Notes on classes that some folds' people do not show; what no training part shows is grave."""
-    notes = []
-    for label, name in enumerate(NAMES[: tree.classes]):
-        without = [fold for fold in range(tree.folds) if not (labels[parts == fold] == label).any()]
-        if without and len(without) < tree.folds:
-            what = f"No face of {name} is in fold {', '.join(map(str, without))} of {tree.archive.path}"
-            notes.append(f"{what}: a recall of {name} is missing where that fold is tested; take the mean over all folds.")
-        for fold in range(tree.folds):
-            if len(without) < tree.folds and not set(range(tree.folds)) - set(without) - {fold, (fold + 1) % tree.folds}:
-                fault(grave, f"{tree.archive.path} (train) has no face of {name} in fold {fold}: choose another fold.")
+    """Notes on classes that some folds' people do not show; what a fold's training part lacks is grave."""
+    notes, shown = [], np.unique(labels[labels < tree.classes])
+    for label in shown:
+        without = [str(fold) for fold in range(tree.folds) if not (labels[parts == fold] == label).any()]
+        if without:
+            what = f"{tree.archive.path} has no face of {NAMES[label]} in fold {', '.join(without)}"
+            notes.append(f"{what}: measure {NAMES[label]} over all folds together, since these say nothing of it.")
+    for fold in range(tree.folds):
+        found = labels[in_split(parts, "train", fold, tree.folds)]
+        counts = {NAMES[label]: int((found == label).sum()) for label in shown}
+        fault_if_empty(counts, f"{tree.archive.path} (train, fold {fold})", grave)
     return notes
