@@ -9,8 +9,8 @@ def square(pixels: np.ndarray, size: int, box: tuple[float, ...] = ()) -> np.nda
 
     The part is centred on the box's centre, with the box's longer side, or the picture's
     shorter side where that is less; moved by no more than it must to lie inside the picture.
-    It is resized bicubically with Pillow, which smooths before it shrinks; a part that
-    already has the size is cut out and not resampled.
+    It is resized bicubically with Pillow, which smooths before it shrinks and, at the part's edge,
+    weighs in the pixels beyond it; a part that already has the size is cut out and not resampled.
 
     Args:
         pixels: uint8 (C, H, W), grey or RGB.

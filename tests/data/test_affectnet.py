@@ -1,12 +1,15 @@
 """AffectNet in both releases, with seven and with eight classes, good and bad."""
 
+import io
+import re
+
 import numpy as np
 import pytest
 from made_up import affectnet_new, affectnet_old, array, assert_bad, assert_unlike, face_of, line, picture, without, write
+from PIL import Image
 
 from fer_lib.data import affectnet as module
 from fer_lib.data import check_dataset, load_dataset
-from fer_lib.data.pixels import read_pixels
 from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
 
@@ -52,25 +55,24 @@ def test_seven_and_eight_classes_share_the_decoded_faces(tmp_path):
 
 
 def test_a_release_without_contempt_serves_seven_classes(tmp_path):
-    path = write(tmp_path / "tree", {n: d for n, d in NEW.items() if int(n.split("/")[-1].split("_")[0].split(".")[0]) % 24 < 21
-                                     and not n.startswith("val")} | {n: d for n, d in NEW.items() if n.startswith("val")})  # fmt: skip
-    assert len(load_dataset("affectnet7", path, "train")) == 14
-    with pytest.raises(FerError, match=r"\(train\+?v?a?l?\) has no face of contempt"):
+    contempt = [name for name in NEW if re.match(r"train_set/\w+/2[123][._]", name)]
+    path = write(tmp_path / "tree", without(NEW, *contempt))
+    assert len(contempt) == 9 and len(load_dataset("affectnet7", path, "train")) == 14
+    with pytest.raises(FerError, match=r"\(train\) has no face of contempt"):
         load_dataset("affectnet8", path, "train")
 
 
 def test_the_face_is_cut_out_by_its_box(tmp_path):
     pixels = np.zeros((90, 120, 3), np.uint8)
     pixels[20:60, 50:90] = (200, 100, 30)
-    from PIL import Image
-
-    stream = __import__("io").BytesIO()
+    stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     row = f"2/{2:056x}.jpg,50,20,40,40,0;0,0,0,0"
     files = line(OLD, LIST, 4, row) | {THIRD: stream.getvalue()}
     path = write(tmp_path / "tree", files)
-    found = [image for split in ("train", "val") for image in load_dataset("affectnet8", path, split).images if image[0, 112, 112] == 200]
-    assert len(found) == 1 and found[0].amin((1, 2)).tolist() == found[0].amax((1, 2)).tolist() == [200, 100, 30]
+    faces = [face for split in ("train", "val") for face in load_dataset("affectnet8", path, split).images]
+    (found,) = [face[:, 16:-16, 16:-16] for face in faces if face[0, 112, 112] == 200]
+    assert found.amin((1, 2)).tolist() == found.amax((1, 2)).tolist() == [200, 100, 30]
 
 
 def test_a_validation_list_without_header(tmp_path):
@@ -141,7 +143,7 @@ BAD = {
         "fetch it again.",
     ),
     "new: an empty class": (
-        {name: data for name, data in NEW.items() if not name.startswith(("train_set/annotations/3_", "train_set/annotations/4_", "train_set/annotations/5_"))},
+        without(NEW, *(f"train_set/annotations/{face}_exp.npy" for face in (3, 4, 5))),
         "PATH (train+val) has no face of happiness after cleaning: complete the dataset, since every class needs faces.",
     ),
 }  # fmt: skip
@@ -173,9 +175,10 @@ def test_a_part_that_is_not_there(tmp_path):
 
 def test_check_lists_all_faults_at_once(tmp_path):
     files = without(NEW, "train_set/images/2.jpg", "train_set/annotations/0_exp.npy")
-    files |= {"train_set/annotations/1_exp.npy": b"", "val_set/images/30.jpg": b"GIF89a", "val_set/annotations/31_exp.npy": array(np.array("x"))}
+    files |= {"train_set/annotations/1_exp.npy": b"", "val_set/images/30.jpg": b"GIF89a"}
+    files |= {"val_set/annotations/31_exp.npy": array(np.array("x"))}
     report = check_dataset("affectnet8", write(tmp_path / "tree", files))
     told = "\n".join(report.faults)
-    for part in ("has no train_set/images/2.jpg", "1_exp.npy in", "30.jpg in", "31_exp.npy in", "2 pictures in", "1 pictures in"):
+    for part in ("has no train_set/images/2.jpg", "/1_exp.npy in", "/30.jpg in", "/31_exp.npy in", "2 pictures in", "1 pictures in"):
         assert part in told
-    assert not report.usable and read_pixels(NEW["train_set/images/0.jpg"], 3, modes=("RGB",)).shape == (3, 224, 224)
+    assert not report.usable

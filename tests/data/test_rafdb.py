@@ -73,7 +73,7 @@ def test_check_counts_the_lists_and_the_splits(tmp_path):
     report = check_dataset("rafdb", write(tmp_path / "tree", FILES | {"Image/aligned/test_09999_aligned.jpg": b""}))
     assert report.usable and report.rows == {"train+val": 21, "train": 14, "val": 7, "test": 14}
     assert report.counts["train+val"] == dict.fromkeys(NAMES[:7], 3)
-    lists, whole, stray = report.faults[0], report.faults[1], report.faults[2]
+    lists, stray, whole = report.faults
     assert "lists 21 faces for train+val, the publication counts 12,271" in lists
     assert "lists 14 faces for test" in whole and "1 pictures" in stray and "test_09999_aligned.jpg" in stray
 
