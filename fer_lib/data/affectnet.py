@@ -39,7 +39,7 @@ def load(path: str | os.PathLike, split: str, classes: int = 8) -> FaceSet:
     (:func:`fer_lib.data.holdout.held_out`). Rows labelled none, uncertain or no face are left out, and
     with ``classes=7`` contempt too. Eight and seven classes share one entry of the cache.
 
-    The training part is very unequal: almost half of it is happiness, about one face in eighty is
+    The training part is imbalanced: almost half of it is happiness, about one face in eighty is
     contempt or disgust. Train with ``--set sampler=balanced``, and say so beside a number. The
     validation part has about 500 faces of each class.
 

@@ -38,9 +38,10 @@ def load(path: str | os.PathLike, split: str) -> FaceSet:
     test   680      1,185      329       478      162    160      74    3,068
     =====  =======  =========  ========  =======  =====  =======  ====  ======
 
-    Both lists are sorted by class to a large part: neutral is the last block of both. A network
-    whose answer for a face depends on its batch (batch statistics at test time, attention between
-    the faces of a batch) sees almost one class at a time there, and scores too well or too badly.
+    Both lists are sorted by class to a large part: neutral is the last block of both, and of 64
+    neighbours in the test list about two in three are of one class. A network whose answer for a
+    face depends on its batch (a mean over the batch at test time) reads the class off the
+    neighbours, and its accuracy is no measurement.
 
     Args:
         path: the folder or zip.

@@ -90,9 +90,9 @@ def test_check_counts_what_is_left_out(tmp_path):
     assert check_dataset("affectnet8", tmp_path / "tree").counts["test"] == dict.fromkeys(NAMES, 2)
 
 
-@pytest.mark.parametrize("value", [np.array("3"), np.array(3), np.array([3.0]), np.array(b"3")], ids=["text", "number", "list", "bytes"])
+@pytest.mark.parametrize("value", ["3", b"3", 3, [3.0]])
 def test_the_forms_of_an_annotation(value):
-    assert module._expression(array(value)) == "3"
+    assert module._expression(array(np.array(value))) == "3"
 
 
 NO_IMAGE, TAKE_OUT = "is no image of this dataset", "fetch it again or take it out of the list."
@@ -179,6 +179,7 @@ def test_check_lists_all_faults_at_once(tmp_path):
     files |= {"val_set/annotations/31_exp.npy": array(np.array("x"))}
     report = check_dataset("affectnet8", write(tmp_path / "tree", files))
     told = "\n".join(report.faults)
-    for part in ("has no train_set/images/2.jpg", "/1_exp.npy in", "/30.jpg in", "/31_exp.npy in", "2 pictures in", "1 pictures in"):
+    parts = ("has no train_set/images/2.jpg", "/1_exp.npy in", "/30.jpg in", "/31_exp.npy in")
+    for part in (*parts, "2 pictures in", "1 pictures in"):
         assert part in told
     assert not report.usable

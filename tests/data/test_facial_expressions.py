@@ -58,7 +58,8 @@ def test_one_file_under_two_names_makes_one_person(tmp_path):
     twins = {f"images/Some_Body-{who}_{8 * k:04d}.jpg": FILES[THIRD] for k, who in enumerate("ABC")}
     files = FILES | twins
     report = check_dataset("facial_expressions", write(tmp_path / "tree", files))
-    assert report.usable and len(report.faults) == 1 and "are the same file under names of several people" in report.faults[0]
+    (said,) = report.faults
+    assert report.usable and "are the same file under names of several people" in said
     assert report.rows == {"all": 96}
     for fold in range(10):
         faces = load_dataset("facial_expressions", tmp_path / "tree", "test", fold)
@@ -88,7 +89,10 @@ BAD = {
         f"{LIST} in PATH, line 4: Some_Body-A_0001.jpg is listed a second time; keep one of the two rows.",
     ),
     "an absent picture": (without(FILES, THIRD), f"PATH has no {THIRD}: complete the dataset."),
-    "a picture outside": (line(FILES, LIST, 4, "1,../../x_1.jpg,fear"), "PATH has no images/../../x_1.jpg: complete the dataset."),
+    "a picture outside": (
+        line(FILES, LIST, 4, "1,../../x_1.jpg,fear"),
+        "PATH has no images/../../x_1.jpg: complete the dataset.",
+    ),
     "a bomb": (
         FILES | {THIRD: picture(0, (9000, 9000), "L")},
         f"{THIRD} in PATH is no image of this dataset (it is 9000x9000 pixels, more than a face can need): "
@@ -98,7 +102,7 @@ BAD = {
         FILES | {LIST: FILES[LIST].replace(b"fear", b"anger")},
         "PATH (all) has no face of fear after cleaning: complete the dataset, since every class needs faces.",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -106,6 +106,8 @@ def test_random_damage_gives_our_error_or_a_correct_face_set(tree, damages, zipp
     name, make = TREES[tree]
     files, truth = make()
     moved = any([apply(files, *one) for one in damages])
+    # Another tone in a picture that is still a picture is nothing that a loader could see.
+    blurred = sum(how in ("flip", "garbage") for how, *_ in damages)
     fold = fold if DATASETS[name].folds > 1 else 0
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_LIB_CACHE", f"{folder}/cache")
@@ -118,9 +120,10 @@ def test_random_damage_gives_our_error_or_a_correct_face_set(tree, damages, zipp
                 continue
             assert len(faces) and faces.labels.max() < faces.classes
             if not moved:
-                assert faces.labels.tolist() == [truth[face] for face in face_of(faces.images)]
+                pairs = zip(face_of(faces.images), faces.labels.tolist(), strict=True)
+                assert sum(truth.get(face) != label for face, label in pairs) <= blurred
         shown = [face for faces in good.values() for face in face_of(faces.images)]
-        assert moved or len(set(shown)) == len(shown), "a face is in two splits"
+        assert moved or len(shown) - len(set(shown)) <= blurred, "a face is in two splits"
         try:
             report = check_dataset(name, path)
         except FerError as error:
@@ -166,8 +169,7 @@ print(peak(sys.argv[2]) - before)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is counted in kB on Linux alone")
 def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
-    (data, *_), _ = list(TREES["rafdb"][1]()[0].values()), None
-    paths = []
+    data, paths = next(iter(TREES["rafdb"][1]()[0].values())), []
     for number in (400, 4000):
         files = {f"Image/aligned/train_{k:05d}_aligned.jpg": data for k in range(number)}
         lines = "\n".join(f"train_{k:05d}.jpg {k % 7 + 1}" for k in range(number))

@@ -94,7 +94,8 @@ def test_a_bad_tree(tmp_path, case):
 
 
 def test_another_tree(tmp_path):
-    assert_unlike("sfew", write(tmp_path / "tree", {"Sad/1.png": b""}), f"PATH holds no SFEW 2.0: expected {module._Sfew.expected}.")
+    expected = f"PATH holds no SFEW 2.0: expected {module._Sfew.expected}."
+    assert_unlike("sfew", write(tmp_path / "tree", {"Sad/1.png": b""}), expected)
 
 
 def test_both_deliveries_of_val(tmp_path):

@@ -42,7 +42,7 @@ def test_shrinking_smooths():
     assert np.abs(square(stripes, 16).astype(int)[:, :, 2:-2] - 127).max() < 12
 
 
-@pytest.mark.parametrize("box", [(0, 0, 0, 5), (90, 0, 5, 5), (0, -9, 5, 9), (0, 0, float("nan"), 5), (float("-inf"), 0, float("inf"), 9)])
+@pytest.mark.parametrize("box", [(0, 0, 0, 5), (90, 0, 5, 5), (0, -9, 5, 9), (0, 0, np.nan, 5), (-np.inf, 0, np.inf, 9)])
 def test_a_box_that_shows_nothing(box):
     with pytest.raises(ValueError, match="does not meet the picture of 90x60 pixels"):
         square(PICTURE, 20, box)
