@@ -56,7 +56,7 @@ def load(path: str | os.PathLike, split: str, classes: int = 8) -> FaceSet:
 
     Explained in: book/data.md
     """
-    return load_tree(_KINDS[classes], path, split)
+    return load_tree(_kind(classes), path, split)
 
 
 def check(path: str | os.PathLike, classes: int = 8) -> Report:
@@ -67,7 +67,7 @@ def check(path: str | os.PathLike, classes: int = 8) -> Report:
 
     Explained in: book/data.md
     """
-    return check_tree(_KINDS[classes], path)
+    return check_tree(_kind(classes), path)
 
 
 class _Eight(Tree):
@@ -163,6 +163,12 @@ class _Seven(_Eight):
 
 
 _KINDS = {7: _Seven, 8: _Eight}
+
+
+def _kind(classes: int) -> type[Tree]:
+    if classes not in _KINDS:
+        raise FerError(f"AffectNet has 7 or 8 classes, not {classes}: take one of them.")
+    return _KINDS[classes]
 
 
 def _expression(data: bytes) -> str:

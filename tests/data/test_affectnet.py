@@ -81,6 +81,12 @@ def test_a_validation_list_without_header(tmp_path):
     assert len(load_dataset("affectnet8", write(tmp_path / "tree", files), "test")) == 16
 
 
+def test_other_numbers_of_classes(tmp_path):
+    for action in (lambda: module.load(tmp_path, "train", 9), lambda: module.check(tmp_path, 9)):
+        with pytest.raises(FerError, match="AffectNet has 7 or 8 classes, not 9"):
+            action()
+
+
 def test_check_counts_what_is_left_out(tmp_path):
     report = check_dataset("affectnet7", write(tmp_path / "tree", OLD))
     assert report.usable and report.faults == ()

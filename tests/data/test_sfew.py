@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from made_up import assert_bad, assert_unlike, face_of, picture, sfew, without, write
+from made_up import assert_bad, assert_unlike, face_of, picture, sfew, write
 
 from fer_lib.data import check_dataset, load_dataset
 from fer_lib.data import sfew as module
