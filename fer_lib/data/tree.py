@@ -7,6 +7,7 @@ the module call ``load_tree`` and ``check_tree`` of :mod:`fer_lib.data.reading`.
 the one with folds of people.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -58,7 +59,7 @@ class Listing:
     notes: list[str] = field(default_factory=list)
 
 
-class Tree:
+class Tree(ABC):
     """A dataset opened in a folder or zip; each loader has its own subclass.
 
     The constructor raises FerError if the archive holds another dataset.
@@ -90,17 +91,17 @@ class Tree:
     def __init__(self, archive: Archive):
         self.archive = archive
 
+    @abstractmethod
     def members(self, source: str) -> list[str]:
         """The members that decide the content of a source; none: it is not there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self, source: str, faults: Faults = None) -> Listing:
         """The faces of a source. Raises FerError at the first fault if ``faults`` is None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, data: bytes, row: Row) -> np.ndarray:
         """The pixels of a picture, uint8, of ``shape``. Raises ValueError if they do not fit."""
-        raise NotImplementedError
 
     def parts(self, source: str, rows: list[Row]) -> np.ndarray:
         """Which part of its source each face belongs to, int64 (N,): here fold, or 0 for held out, 1 for the rest."""
