@@ -20,7 +20,7 @@ from fer_lib.emotions import LONDON_FOLDERS
 NAME = "london"
 LIST = "london_info.csv"
 FILES = {"neutral_front": "03", "smiling_front": "08"}
-_FILE = re.compile(r"(?:.*/)?(neutral_front|smiling_front)/(\d{3})_(03|08)\.(jpg|tem)", re.ASCII)
+_FILE = re.compile(r"((?:.*/)?)(neutral_front|smiling_front)/(\d{3})_(03|08)\.(jpg|tem)", re.ASCII)
 
 
 def load(path: str | os.PathLike, split: str, fold: int = 0) -> FaceSet:
@@ -76,12 +76,11 @@ class _London(Sequences):
 
     def __init__(self, archive: Archive):
         super().__init__(archive)
-        found = {name: match for name in archive.members if (match := _FILE.fullmatch(name))}
-        places = {name.rpartition(match[1])[0] for name, match in found.items()}
-        if len(places) != 1 or {match[1] for match in found.values()} != set(FILES):
+        found = [match for name in archive.members if (match := _FILE.fullmatch(name))]
+        if {match[2] for match in found} != set(FILES):
             raise self.unlike()
-        (self.top,) = places
-        self.people = sorted({match[2] for match in found.values()})
+        self.top = self.sole({match[1] for match in found})
+        self.people = sorted({match[3] for match in found})
         self.before: dict[str, str] = {}
 
     def members(self) -> list[str]:

@@ -115,6 +115,15 @@ class Sequences:
         """The error where the archive holds something else."""
         return FerError(f"{self.archive.path} holds no {self.title}: expected {self.expected}.")
 
+    def sole(self, places: set[str]) -> str:
+        """The one folder that holds the dataset. Raises FerError if there is none, or more."""
+        if not places:
+            raise self.unlike()
+        if len(places) > 1:
+            named = ", ".join(place or "the top" for place in sorted(places))
+            raise FerError(f"{self.archive.path} holds {self.title} more than once ({named}): give one of them alone.")
+        return min(places)
+
     def aligned(self, pixels: np.ndarray, marks: Tensor) -> np.ndarray:
         """The face in a picture (C, H, W), uint8 (C, SIZE, SIZE). Raises ValueError if an eye lies outside."""
         eyes, (height, width) = eye_centres(marks)[0], pixels.shape[1:]
