@@ -2,13 +2,13 @@
 
 import os
 
-from fer_lib.data import affectnet, facial_expressions, ferplus, jaffe, rafdb, sfew
+from fer_lib.data import affectnet, ckplus, facial_expressions, ferplus, jaffe, london, mmi, oulu_casia, rafdb, sfew
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.layout import Layout
 from fer_lib.data.report import Report
 from fer_lib.errors import FerError
 
-MODULES = (affectnet, facial_expressions, ferplus, jaffe, rafdb, sfew)
+MODULES = (affectnet, ckplus, facial_expressions, ferplus, jaffe, london, mmi, oulu_casia, rafdb, sfew)
 DATASETS: dict[str, Layout] = {layout.name: layout for module in MODULES for layout in module.LAYOUTS}
 
 
