@@ -9,6 +9,7 @@ are small (at most 2,000 pictures), so that a split is copied into memory.
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Shots:
     notes: list[str] = field(default_factory=list)
 
 
-class Sequences:
+class Sequences(ABC):
     """A dataset with neutral twins, opened in a folder or zip; each loader has its own subclass.
 
     The constructor raises FerError if the archive holds another dataset.
@@ -99,17 +100,17 @@ class Sequences:
         self.archive = archive
         self.marks: dict[str, Tensor] = {}
 
+    @abstractmethod
     def members(self) -> list[str]:
         """The members that decide the content."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shots(self, faults: Faults = None) -> Shots:
         """The faces; fills ``marks``. Raises FerError at the first fault if ``faults`` is None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, data: bytes, name: str) -> np.ndarray:
         """The pixels of a picture, uint8 (channels, SIZE, SIZE). Raises ValueError if they do not fit."""
-        raise NotImplementedError
 
     def unlike(self) -> FerError:
         """The error where the archive holds something else."""
