@@ -36,12 +36,11 @@ def maps() -> dict[str, dict]:
 
 def table() -> str:
     """The table in Markdown: one dataset a line, the emotions in the book's order."""
-    lines = [
-        "| dataset | its labels | " + " | ".join(f"{emotion.value} {emotion.title}" for emotion in emotions.Emotion) + " | left out |",
-        "|---" * (len(emotions.Emotion) + 3) + "|",
-    ]
+    order = [f"{emotion.value} {emotion.title}" for emotion in emotions.Emotion]
+    lines = [f"| {' | '.join(['dataset', 'its labels', *order, 'left out'])} |", "|---" * (len(order) + 3) + "|"]
     for name, labels in maps().items():
-        cells = [", ".join(f"`{key}`" for key, label in labels.items() if label == wanted) for wanted in (*emotions.Emotion, None)]
+        keys = [[f"`{key}`" for key, label in labels.items() if label == wanted] for wanted in (*emotions.Emotion, None)]
+        cells = [", ".join(several) for several in keys]
         lines.append(f"| {' | '.join([*TITLES[name], *cells])} |".replace("|  |", "| |").replace("|  |", "| |"))
     return "\n".join(lines)
 

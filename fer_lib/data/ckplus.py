@@ -11,9 +11,10 @@ from fer_lib.data.archive import Archive
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.layout import Layout
+from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.sequences import TEXT_BYTES, Sequences, Shot, Shots, check_pairs, load_pairs
+from fer_lib.data.sequences import TEXT_BYTES, Sequences, Shot, Shots
 from fer_lib.emotions import CKPLUS_LABELS, Emotion
 
 NAME, WITH_NEUTRAL = "ckplus", "ckplus-neutral"
@@ -107,8 +108,8 @@ class _CKPlus(Sequences):
                 fault(faults, f"{self.archive.path} has no {' and no '.join(missing)}: complete the dataset.")
                 continue
             if len(frames) <= PEAK:
-                what = f"{self.archive.path} has only {len(frames)} pictures of {person}/{act}, expected more than {PEAK}"
-                fault(faults, f"{what}: complete the dataset.")
+                what = f"{self.archive.path} has only {len(frames)} pictures of {person}/{act}"
+                fault(faults, f"{what}, expected more than {PEAK}: complete the dataset.")
                 continue
             used = [frames[0], *frames[-PEAK:]]
             marks = [self.points_in(self._marks_of(frame, person, act), faults) for frame in used]

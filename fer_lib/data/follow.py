@@ -106,8 +106,9 @@ def _find(patches: Tensor, plane: Tensor, near: Tensor, reach: float) -> tuple[f
     scores = scores - FAR * (away.square() + away[:, None].square())
     best, row, column = (int(i) for i in torch.unravel_index(scores.argmax(), scores.shape))
     values = scores[best]
-    place = torch.tensor([x + column - reach + _between(values[row], column), y + row - reach + _between(values[:, column], row)])
-    return float(values[row, column]), place.double(), best
+    right, down = _between(values[row], column), _between(values[:, column], row)
+    place = torch.tensor([x + column - reach + right, y + row - reach + down], dtype=torch.float64)
+    return float(values[row, column]), place, best
 
 
 def _between(line: Tensor, at: int) -> float:

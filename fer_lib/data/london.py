@@ -12,9 +12,10 @@ from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.follow import SURE, follow_eyes
 from fer_lib.data.layout import Layout
+from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import read_pixels
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.sequences import Sequences, Shot, Shots, check_pairs, load_pairs
+from fer_lib.data.sequences import Sequences, Shot, Shots
 from fer_lib.emotions import LONDON_FOLDERS
 
 NAME = "london"
@@ -70,7 +71,9 @@ def check(path: str | os.PathLike) -> Report:
 
 class _London(Sequences):
     name, title = NAME, "Face Research Lab London Set"
-    expected = f"the folders neutral_front (001_03.jpg, 001_03.tem ...) and smiling_front (001_08.jpg ...) beside {LIST}"
+    expected = (
+        f"the folders neutral_front (001_03.jpg, 001_03.tem ...) and smiling_front (001_08.jpg ...) beside {LIST}"
+    )
     emotions = tuple(LONDON_FOLDERS.values())
     points = 189
 

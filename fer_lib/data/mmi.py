@@ -11,9 +11,10 @@ from fer_lib.data.archive import Archive
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.layout import Layout
+from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.sequences import SIZE, TEXT_BYTES, Sequences, Shot, Shots, check_pairs, load_pairs
+from fer_lib.data.sequences import SIZE, TEXT_BYTES, Sequences, Shot, Shots
 from fer_lib.data.square import square
 from fer_lib.emotions import MMI_LABELS
 
@@ -141,8 +142,8 @@ class _MMI(Sequences):
         try:
             if b"<!ENTITY" in data:
                 raise ValueError("it defines entities")
-            tags = [tag.get("Value", "") for tag in ElementTree.fromstring(data).iter("Metatag") if tag.get("Name") == "Emotion"]
-            return int(tags[0]) if tags else 0
+            tags = {tag.get("Name"): tag.get("Value", "") for tag in ElementTree.fromstring(data).iter("Metatag")}
+            return int(tags.get("Emotion", 0))
         except (ElementTree.ParseError, ValueError, LookupError) as error:
             what = f"{name} in {self.archive.path} gives no emotion ({error})"
             return fault(faults, f"{what}: fetch the file again.")

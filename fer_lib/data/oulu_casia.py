@@ -11,9 +11,10 @@ from fer_lib.data.archive import Archive
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.layout import Layout
+from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.sequences import SIZE, Sequences, Shot, Shots, check_pairs, load_pairs
+from fer_lib.data.sequences import SIZE, Sequences, Shot, Shots
 from fer_lib.data.square import square
 from fer_lib.emotions import OULU_FOLDERS
 
@@ -104,13 +105,16 @@ class _OuluCasia(Sequences):
                 what = f"{where}: {act!r} is no expression of Oulu-CASIA ({', '.join(OULU_FOLDERS)})"
                 fault(faults, f"{what}; give the folder its name.")
             elif numbers[0] != 0:
-                fault(faults, f"{where} begins with frame {numbers[0]}, expected the neutral frame 0: complete the dataset.")
+                what = f"{where} begins with frame {numbers[0]}, expected the neutral frame 0"
+                fault(faults, f"{what}: complete the dataset.")
             elif len(numbers) <= PEAK:
-                fault(faults, f"{where} has only {len(numbers)} frames, expected more than {PEAK}: complete the dataset.")
+                what = f"{where} has only {len(numbers)} frames, expected more than {PEAK}"
+                fault(faults, f"{what}: complete the dataset.")
             else:
                 found.rows += [Shot(frames[k], frames[0], OULU_FOLDERS[act], person) for k in numbers[-PEAK:]]
                 if gaps := numbers[-1] + 1 - len(numbers):
-                    found.notes.append(f"{where} lacks {gaps} frames between others: look whether the dataset is whole.")
+                    what = f"{where} lacks {gaps} frames between others"
+                    found.notes.append(f"{what}: look whether the dataset is whole.")
         return found
 
     def read(self, data: bytes, name: str) -> np.ndarray:
@@ -120,8 +124,8 @@ class _OuluCasia(Sequences):
 def _kind(camera: str, light: str) -> type[_OuluCasia]:
     name = f"oulu-casia-{camera}-{light}".lower()
     expected = f"OriginalImg/{camera}/{light}/P001/Anger/000.jpeg and the like"
-    about = {"name": name, "title": f"Oulu-CASIA {camera}/{light}", "expected": expected, "camera": camera, "light": light}
-    return type("_OuluCasia", (_OuluCasia,), about)
+    about = {"name": name, "title": f"Oulu-CASIA {camera}/{light}", "expected": expected}
+    return type("_OuluCasia", (_OuluCasia,), {**about, "camera": camera, "light": light})
 
 
 LAYOUTS = tuple(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made_up import write
 from made_up_pairs import PAIRS, tones
 
-from fer_lib.data import DATASETS, check_dataset, load_dataset, sequences
+from fer_lib.data import DATASETS, check_dataset, load_dataset, pairs
 from fer_lib.data.faceset import SPLITS
 from fer_lib.errors import FerError
 
@@ -52,7 +52,7 @@ def test_folder_and_zip_have_one_fingerprint_and_ten_folds_are_decoded_once(tmp_
     first = load_dataset(name, folder, "train", 1).fingerprint
     assert load_dataset(name, zipped, "train", 1).fingerprint == first
     assert load_dataset(name, zipped, "train", 2).fingerprint != first
-    monkeypatch.setattr(sequences, "decode", None)
+    monkeypatch.setattr(pairs, "decode", None)
     assert load_dataset(name, folder, "test", 7).images.any()
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
