@@ -112,7 +112,9 @@ def charbonnier(image: Tensor, clean: Tensor) -> Tensor:
 
     Explained in: book/ll_fer.ipynb
     """
-    return ((image - clean).square() + EPSILON**2).sqrt().mean() - EPSILON
+    square = (image - clean).square()
+    # The same as the formula, and exactly 0 where it should be.
+    return (square / ((square + EPSILON**2).sqrt() + EPSILON)).mean()
 
 
 def roughness(curves: Tensor) -> Tensor:
