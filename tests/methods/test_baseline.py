@@ -80,7 +80,7 @@ def test_a_prediction_does_not_depend_on_its_batch(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_rows_change_known_knobs_only(name):
+def test_rows_change_known_parameters_only(name):
     switches = {f for f in METHODS[name].Switches.__dataclass_fields__}
     for row, changes in METHODS[name].ROWS.items():
         assert set(changes) <= switches | set(Recipe.model_fields), row
