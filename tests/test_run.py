@@ -116,6 +116,8 @@ def test_parameters_are_layered_profile_row_override():
     assert (recipe.lr, switches.smoothing, switches.target) == (0.3, 0.2, "smooth")
     assert recipe.epochs == PROFILES["quick"].epochs
     assert Parameters(row="R1").resolve()[0].augment == 0
+    assert Parameters(method="ll_fer", row="A4").resolve()[0].train_images < PROFILES["quick"].train_images
+    assert Parameters(method="ll_fer", row="A4", overrides="train_images=9").resolve()[0].train_images == 9
 
 
 @pytest.mark.parametrize(
