@@ -140,7 +140,7 @@ def condition_curves(
 
     figure = _panels(records, panels, main, curve)
     for ax in figure.axes:
-        ax.set_xticks(range(len(conditions)), conditions.values())
+        ax.set_xticks(range(len(conditions)), list(conditions.values()))
     figure.axes[0].set_ylabel("accuracy (%)")
     return figure
 
@@ -289,7 +289,8 @@ def _legend(ax: Axes) -> None:
     """Each name once, below the panel; where nothing was drawn, a word on why."""
     named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     if named:
-        ax.legend(named.values(), named, frameon=False, fontsize=9, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+        where = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
+        ax.legend(list(named.values()), list(named), frameon=False, fontsize=9, ncols=3, **where)
     _say_if_empty(ax, bool(named))
 
 
