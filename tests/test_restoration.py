@@ -28,7 +28,8 @@ def record(row, seed, right=60, psnr=20.0, **mechanism):
     fields = dict.fromkeys(("device", "commit", "finished", "sources"), "") | dict.fromkeys(
         ("parameters", "fingerprint", "intervals", "versions", "cost"), {}
     )
-    stages = {f"{kind}_{k}_{v}": s for kind in ("feature_distance", "attention_distance") for k in range(1, 5) for v, s in (("degraded", 2.0 * k), ("restored", 0.5 * k))}
+    names = [f"{kind}_{k}" for kind in ("feature_distance", "attention_distance") for k in range(1, 5)]
+    stages = {f"{name}_{v}": s * int(name[-1]) for name in names for v, s in (("degraded", 2.0), ("restored", 0.5))}
     figures = {"psnr_restored": psnr, "accuracy": {"none": right / 100, "low_light:severe": right / 200}, **stages}
     return Record(
         method="ll_fer", row=row, dataset="faces", profile="quick", fold=0, seed=seed, split="test", alignment="as drawn",
