@@ -1,6 +1,7 @@
 """Looking into a trained recognizer: where it looks, and how much of that is where it should."""
 
 import torch
+import torch.nn.functional as F
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
@@ -54,6 +55,26 @@ def share_inside(maps: Tensor, mask: Tensor) -> Tensor:
     Explained in: book/baseline.ipynb
     """
     return (maps * mask[:, 0]).sum((1, 2)) / maps.sum((1, 2))
+
+
+def wanted_change(recognizer: Method, image: Tensor, label: Tensor) -> Tensor:
+    r"""How the recognizer would like each pixel to change: :math:`-\partial\,\mathrm{CE}/\partial\hat x`, summed over colours.
+
+    Args:
+        recognizer: left in evaluation mode.
+        image: (B, 3, H, W) in [0, 1]; label: int64 (B,).
+
+    Returns:
+        (B, H, W) in [-1, 1], positive where brighter is asked for; each map divided by the
+        99th percentile of its own size, what is beyond cut off.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    image = image.detach().clone().requires_grad_()
+    loss = F.cross_entropy(recognizer.eval()(image).logits.float(), label, reduction="sum")
+    change = -torch.autograd.grad(loss, image)[0].sum(1)  # (B, H, W)
+    largest = change.abs().flatten(1).quantile(0.99, dim=1).clamp(min=1e-20)
+    return (change / largest[:, None, None]).clamp(-1, 1)
 
 
 def add_batch_mean(logits: Tensor, order: Tensor, batch: int, bias: Tensor) -> Tensor:

@@ -130,11 +130,16 @@ def history(record: Record) -> Figure:
     """
     figure, (left, right) = plt.subplots(1, 2)
     epochs, colour = [e["epoch"] for e in record.history], COLOURS[record.method]
-    left.set_prop_cycle(color=[colour, ACCENT, *COLOURS.values()])
-    for term in (k for k in record.history[0] if "/" in k):
-        left.plot(epochs, [e[term] for e in record.history], label=term.split("/")[1])
-    left.legend(frameon=False)
-    left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
+    left.set_prop_cycle(color=list(dict.fromkeys([colour, ACCENT, *COLOURS.values()])))
+    terms = list(dict.fromkeys(k for e in record.history for k in e if "/" in k))
+    players = {term.split("/")[0] for term in terms}
+    for term in terms:
+        seen = [e for e in record.history if term in e]
+        label = term.replace("/", ": ") if len(players) > 1 else term.split("/")[1]
+        left.plot([e["epoch"] for e in seen], [e[term] for e in seen], marker=".", label=label)
+    left.legend(frameon=False, fontsize=9)
+    unit = "training loss (nats)" if len(terms) == 1 else "loss terms, each in its own unit"
+    left.set(xlabel="epoch", ylabel=unit, ylim=(0, None))
     accuracy = [100 * e["val_accuracy"] for e in record.history]
     right.plot(epochs, accuracy, color=colour)
     chosen = record.chosen.epoch

@@ -1,0 +1,299 @@
+"""What the chapters on restorers compare and draw: rows over seeds, pixels against recognition, the recognizer's wishes."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+from torch import Tensor
+
+from fer_lib.evaluate import mean_interval
+from fer_lib.record import Record
+from fer_lib.show import COLOURS, verdict
+
+# What is not the row in question is grey; marker and dash tell the rows apart.
+_OTHERS = [("#1a1a1a", "s", "-"), ("#6b6b6b", "^", "--"), ("#9a9a9a", "D", "-."), ("#1a1a1a", "v", ":")]
+_OTHERS += [("#6b6b6b", "P", "-"), ("#9a9a9a", "X", "--"), ("#1a1a1a", "<", "-."), ("#6b6b6b", ">", ":")]
+
+
+def figure_of(record: Record, name: str) -> float | None:
+    """One figure of a record, or ``None`` where it has no such figure.
+
+    Args:
+        name: of a metric (then in percent), of a mechanism figure (as recorded), or
+            ``accuracy/<degradation>``: the accuracy under it, in percent.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    head, _, key = name.partition("/")
+    if key:
+        value = record.mechanism.get(head, {}).get(key)
+        return None if value is None else 100 * value
+    return 100 * record.metrics[head] if head in record.metrics else record.mechanism.get(head)
+
+
+def over_seeds(records: Sequence[Record], row: str, name: str) -> tuple[float, float, float] | None:
+    """Mean over a row's seeds and its 95 % interval, or ``None`` where no record has the figure.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    found = _by_seed(records, row, name)
+    return mean_interval(list(found.values())) if found else None
+
+
+def gain(records: Sequence[Record], first: str, second: str, name: str) -> tuple[float, float, float] | None:
+    """What ``second`` has more than ``first``: mean and 95 % interval over common seeds; ``None`` below two.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    a, b = (_by_seed(records, row, name) for row in (first, second))
+    seeds = sorted(set(a) & set(b))
+    return mean_interval([b[s] - a[s] for s in seeds]) if len(seeds) > 1 else None
+
+
+def gain_sentence(records: Sequence[Record], first: str, second: str, name: str, unit: str, digits: int = 2) -> str:
+    """:func:`gain` in words, whichever way it falls; or that there is no record yet.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    found = gain(records, first, second, name)
+    if found is None:
+        return f"{second} against {first}: no two common seeds are recorded yet."
+    mean, low, high = (f"{value:+.{digits}f}" for value in found)
+    side = "more" if found[1] > 0 else "less" if found[2] < 0 else "no clear difference: the interval includes zero"
+    return f"{second} against {first}: {mean} {unit}, 95 % interval {low} to {high}: {side}."
+
+
+def missing(records: Sequence[Record], rows: Sequence[str]) -> str:
+    """A sentence that names the rows without any record, "" where all have one.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    absent = [row for row in rows if row not in {r.row for r in records}]
+    return f"No record yet: {', '.join(absent)}." if absent else ""
+
+
+def verdicts(records: Sequence[Record], pairs: Sequence[tuple[str, str]]) -> str:
+    """A paragraph of :func:`fer_lib.show.verdict` for each pair; a pair without two common seeds says so.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    said = []
+    for first, second in pairs:
+        shared = [{r.seed for r in records if r.row == row} for row in (first, second)]
+        ready = len(shared[0] & shared[1]) > 1
+        said.append(verdict(records, first, second) if ready else f"**{second} against {first}:** not recorded yet.")
+    return "\n\n".join(said)
+
+
+def order(records: Sequence[Record], rows: Sequence[str], name: str = "accuracy") -> str:
+    """Whether the rows' means rise in the order given, in a sentence that names every place where they do not.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    means = {row: found[0] for row in rows if (found := over_seeds(records, row, name))}
+    if len(means) < len(rows):
+        return f"Expected order {' < '.join(rows)}: not all of these rows are recorded yet."
+    falls = [f"{b} is not above {a}" for a, b in zip(rows, rows[1:], strict=False) if means[b] <= means[a]]
+    listed = ", ".join(f"{row} {mean:.1f} %" for row, mean in means.items())
+    return f"Expected order {' < '.join(rows)}; found {listed}: {'; '.join(falls) or 'the order holds in the means'}."
+
+
+def mechanism_table(
+    records: Sequence[Record], rows: Sequence[str], columns: Mapping[str, tuple[str, int]], caption: str
+) -> Styler:
+    """Mean and 95 % interval of figures, one line a row that has a record.
+
+    Args:
+        columns: heading -> the figure's name (:func:`figure_of`) and its digits.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    lines = []
+    for row in rows:
+        seeds = len({r.seed for r in records if r.row == row})
+        cells = {title: _text(over_seeds(records, row, name), digits) for title, (name, digits) in columns.items()}
+        lines += [{"row": row, "seeds": seeds} | cells] if seeds else []
+    table = pd.DataFrame(lines, columns=["row", "seeds", *columns])
+    return table.style.hide(axis="index").set_caption(caption if lines else f"{caption} No record yet.")
+
+
+def condition_curves(
+    records: Sequence[Record], panels: Mapping[str, Sequence[str]], conditions: Mapping[str, str], main: str
+) -> Figure:
+    """Accuracy against how bad the picture is, with 95 % intervals over seeds; ``main`` in the method's colour.
+
+    Args:
+        panels: title -> rows in it.
+        conditions: the degradation as the record names it -> its name on the axis, from good to bad.
+
+    Explained in: book/ll_fer.ipynb
+    """
+
+    def curve(ax: Axes, title: str, row: str, style: dict, shift: float) -> None:
+        points = [over_seeds(records, row, f"accuracy/{condition}") for condition in conditions]
+        if all(points):
+            _errorbar(ax, np.arange(len(points)) + shift, points, label=row, **style)
+
+    figure = _panels(records, panels, main, curve)
+    for ax in figure.axes:
+        ax.set_xticks(range(len(conditions)), list(conditions.values()))
+    figure.axes[0].set_ylabel("accuracy (%)")
+    return figure
+
+
+def stage_curves(
+    records: Sequence[Record], kinds: Mapping[str, str], rows: Sequence[str], main: str, before: str
+) -> Figure:
+    """Distance from the clean image in the eyes of the judge, at each stage, as a share of the degraded image's.
+
+    Args:
+        kinds: title -> figure, ``feature_distance`` or ``attention_distance``.
+        before: name of the level 1, that of the degraded image.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    stages = range(1, 5)
+
+    def curve(ax: Axes, title: str, row: str, style: dict, shift: float) -> None:
+        names = [[f"{kinds[title]}_{k}_{version}" for version in ("degraded", "restored")] for k in stages]
+        pairs = [[_by_seed(records, row, name) for name in both] for both in names]
+        if all(restored for _, restored in pairs):
+            shares = [mean_interval([after[s] / first[s] for s in after]) for first, after in pairs]
+            _errorbar(ax, np.array(stages) + shift, shares, label=row, **style)
+
+    figure = _panels(records, dict.fromkeys(kinds, rows), main, curve)
+    for ax in figure.axes:
+        ax.axhline(1, color="black", lw=1, ls=":")
+        ax.annotate(before, (4.3, 1), ha="right", va="bottom", fontsize=9)
+        ax.set(xticks=stages, xlabel="stage of the judge")
+    figure.axes[0].set_ylabel("distance to the clean image\n(share of the degraded one's)")
+    return figure
+
+
+def tradeoff(records: Sequence[Record], groups: Mapping[str, Sequence[str]], ceiling: str = "") -> Axes:
+    """PSNR of the restored images against accuracy, one point a row, with 95 % intervals over seeds both ways.
+
+    Args:
+        groups: name in the legend -> its rows; the last group has the method's colour.
+        ceiling: a row drawn as a level, "" for none.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    ax = plt.subplots(figsize=(7.2, 4.2))[1]
+    for (label, rows), (colour, mark, _) in zip(groups.items(), _OTHERS, strict=False):
+        if label == list(groups)[-1]:
+            colour, mark = _colour(records), "o"
+        for row in rows:
+            x, y = (over_seeds(records, row, name) for name in ("psnr_restored", "accuracy"))
+            if x and y:
+                ax.errorbar(x[0], y[0], _arms([y]), _arms([x]), fmt=mark, color=colour, ms=7, lw=1, label=label)
+                ax.annotate(row, (x[0], y[0]), xytext=(6, 5), textcoords="offset points", fontsize=9)
+    top = over_seeds(records, ceiling, "accuracy") if ceiling else None
+    if top:
+        ax.axhline(top[0], color="black", lw=1, ls="--", label=f"{ceiling}: clean faces")
+    ax.set(xlabel="PSNR of the restored image (dB)", ylabel="accuracy (%)")
+    _legend(ax)
+    return ax
+
+
+def gains(records: Sequence[Record], pairs: Sequence[tuple[str, str]], name: str, label: str) -> Axes:
+    """:func:`gain` of each pair (first, second) as a dot with its interval, and every seed as a small ring.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    ax = plt.subplots(figsize=(7.2, 0.6 * len(pairs) + 1))[1]
+    for y, (first, second) in enumerate(reversed(pairs)):
+        found = gain(records, first, second, name)
+        if found:
+            a, b = (_by_seed(records, row, name) for row in (first, second))
+            each = [b[s] - a[s] for s in sorted(set(a) & set(b))]
+            ax.plot(each, [y + 0.18] * len(each), "o", mfc="none", color="#6b6b6b", ms=5)
+            ax.plot(found[1:], [y, y], color=_colour(records), lw=2)
+            ax.plot(found[0], y, "o", color=_colour(records))
+    ax.axvline(0, color="black", lw=1, ls="--")
+    ax.set(yticks=range(len(pairs)), xlabel=label, ylim=(-0.6, len(pairs) - 0.4))
+    ax.set_yticklabels([f"{second} − {first}" for first, second in reversed(pairs)])
+    _say_if_empty(ax, any(gain(records, *pair, name) for pair in pairs))
+    return ax
+
+
+def signed_maps(images: Tensor, maps: Tensor, titles: Sequence[str], rows: tuple[str, str], ends: tuple[str, str]) -> Figure:
+    """Faces above, maps from -1 (purple) to 1 (orange) below, and the bar that says what the colours mean.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1]; maps: (N, H, W).
+        ends: what -1 and 1 mean.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    figure, axes = plt.subplots(2, len(images), figsize=(7.2, 14.4 / (len(images) + 0.8) + 0.4), squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.grid(False)
+    for k, title in enumerate(titles):
+        axes[0, k].imshow(images[k].permute(1, 2, 0).cpu().numpy(), vmin=0, vmax=1)
+        axes[0, k].set_title(title, fontsize=9)
+        picture = axes[1, k].imshow(maps[k].cpu().numpy(), cmap="PuOr_r", vmin=-1, vmax=1)
+    for ax, name in zip(axes[:, 0], rows, strict=True):
+        ax.set_ylabel(name, fontsize=10)
+    bar = figure.colorbar(picture, ax=axes[1].tolist(), ticks=[-1, 0, 1], shrink=0.9)
+    bar.ax.set_yticklabels([ends[0], "as it is", ends[1]], fontsize=9)
+    return figure
+
+
+def _by_seed(records: Sequence[Record], row: str, name: str) -> dict[int, float]:
+    figures = {r.seed: figure_of(r, name) for r in records if r.row == row}
+    return {seed: value for seed, value in sorted(figures.items()) if value is not None}
+
+
+def _text(found: tuple[float, float, float] | None, digits: int) -> str:
+    if found is None:
+        return "–"
+    mean, low, high = (f"{value:.{digits}f}" for value in found)
+    return mean if np.isnan(found[1]) else f"{mean} [{low}, {high}]"
+
+
+def _panels(records: Sequence[Record], panels: Mapping[str, Sequence[str]], main: str, draw: Callable) -> Figure:
+    """One panel a title, side by side; ``draw`` puts each of its rows there, a little aside of the others."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(7.2, 4.4), sharey=True, squeeze=False)
+    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        others = iter(_OTHERS)
+        for i, row in enumerate(rows):
+            own = (_colour(records), "o", "-") if row == main else next(others)
+            style = dict(zip(("color", "marker", "ls"), own, strict=True)) | {"lw": 2.4 if row == main else 1.2}
+            draw(ax, title, row, style, 0.05 * (i - (len(rows) - 1) / 2))
+        ax.set_title(title)
+        _legend(ax)
+    return figure
+
+
+def _colour(records: Sequence[Record]) -> str:
+    return COLOURS[records[0].method] if records else "black"
+
+
+def _errorbar(ax: Axes, x: np.ndarray, points: Sequence[tuple[float, float, float]], **style) -> None:
+    ax.errorbar(x, [point[0] for point in points], _arms(points), ms=5, elinewidth=1, **style)
+
+
+def _arms(points: Sequence[tuple[float, float, float]]) -> list[list[float]]:
+    """How far the intervals reach down and up."""
+    return [np.nan_to_num([m - low for m, low, _ in points]).tolist(), np.nan_to_num([h - m for m, _, h in points]).tolist()]
+
+
+def _legend(ax: Axes) -> None:
+    """Each name once, below the panel; where nothing was drawn, a word on why."""
+    named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    if named:
+        where = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
+        ax.legend(list(named.values()), list(named), frameon=False, fontsize=9, ncols=3, **where)
+    _say_if_empty(ax, bool(named))
+
+
+def _say_if_empty(ax: Axes, drawn: bool) -> None:
+    if not drawn:
+        ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")

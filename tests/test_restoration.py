@@ -1,0 +1,142 @@
+"""What the chapters on restorers say and draw follows the records, whichever way they fall, and without any."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from fer_lib import restoration
+from fer_lib.explain import wanted_change
+from fer_lib.methods.method import Method, Prediction
+from fer_lib.record import Record
+
+matplotlib.use("Agg")
+TRUTH = "0011" * 25
+DARK = {"none": "good", "low_light:severe": "severe"}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def record(row, seed, right=60, psnr=20.0, **mechanism):
+    """A record in which the first ``right`` of 100 faces are named correctly, and half of them in the dark."""
+    said = "".join(t if i < right else "2" for i, t in enumerate(TRUTH))
+    fields = dict.fromkeys(("device", "commit", "finished", "sources"), "") | dict.fromkeys(
+        ("parameters", "fingerprint", "intervals", "versions", "cost"), {}
+    )
+    names = [f"{kind}_{k}" for kind in ("feature_distance", "attention_distance") for k in range(1, 5)]
+    stages = {f"{name}_{v}": s * int(name[-1]) for name in names for v, s in (("degraded", 2.0), ("restored", 0.5))}
+    figures = {"psnr_restored": psnr, "accuracy": {"none": right / 100, "low_light:severe": right / 200}, **stages}
+    return Record(
+        method="ll_fer", row=row, dataset="faces", profile="quick", fold=0, seed=seed, split="test", alignment="as drawn",
+        labels=TRUTH, predicted=said, metrics={"accuracy": right / 100, "macro_recall": right / 100}, confusion=[[1]],
+        chosen={"epoch": 2, "metrics": {}, "intervals": {}}, history=[], mechanism=figures | mechanism, **fields,
+    )  # fmt: skip
+
+
+def rows(**right):
+    """Three seeds a row: ``right`` faces and one more for each seed."""
+    return [record(row, seed, value + seed, psnr=value / 2 + seed) for row, value in right.items() for seed in range(3)]
+
+
+def test_figures_by_name():
+    one = record("A7", 0, 60, psnr=21.5)
+    assert restoration.figure_of(one, "accuracy") == pytest.approx(60)
+    assert restoration.figure_of(one, "accuracy/low_light:severe") == pytest.approx(30)
+    assert restoration.figure_of(one, "psnr_restored") == 21.5
+    assert restoration.figure_of(one, "accuracy/fog") is None and restoration.figure_of(one, "psnr_gap_restored") is None
+
+
+def test_gain_is_over_common_seeds_and_its_sentence_follows_its_sign():
+    runs = rows(A4=50, A7=60)[:5]  # the last seed of A7 is not there
+    assert restoration.gain(runs, "A4", "A7", "accuracy") == pytest.approx((10, 10, 10))
+    assert restoration.gain(runs[:4], "A4", "A7", "accuracy") is None
+    say = restoration.gain_sentence
+    assert say(runs, "A4", "A7", "accuracy", "points", 1) == "A7 against A4: +10.0 points, 95 % interval +10.0 to +10.0: more."
+    assert say(runs, "A7", "A4", "accuracy", "points").endswith(": less.")
+    noisy = [record("A4", s, 50) for s in range(3)] + [record("A7", s, 50 + d) for s, d in enumerate((-9, 8, 2))]
+    assert "no clear difference" in say(noisy, "A4", "A7", "accuracy", "points")
+    assert "no two common seeds" in say([], "A4", "A7", "accuracy", "points")
+
+
+def test_order_names_the_place_where_it_breaks():
+    assert "the order holds" in restoration.order(rows(A1=30, A4=50, A7=60), ("A1", "A4", "A7"))
+    assert "A7 is not above A4" in restoration.order(rows(A1=30, A4=60, A7=50), ("A1", "A4", "A7"))
+    assert "not all of these rows" in restoration.order(rows(A1=30), ("A1", "A4"))
+
+
+def test_verdicts_and_missing_say_what_is_not_there():
+    text = restoration.verdicts(rows(A4=50, A7=60), [("A4", "A7"), ("A3", "A7")])
+    assert "**A7 against A4:** +10.0 points" in text and "**A7 against A3:** not recorded yet." in text
+    assert restoration.missing(rows(A4=50), ("A4", "A7", "A8")) == "No record yet: A7, A8."
+    assert restoration.missing(rows(A4=50), ("A4",)) == ""
+
+
+def test_table_leaves_out_rows_without_records():
+    html = restoration.mechanism_table(rows(A4=50), ("A4", "A7"), {"PSNR (dB)": ("psnr_restored", 1)}, "caption").to_html()
+    assert "26.0 [23.5, 28.5]" in html and "A7" not in html
+    assert "No record yet" in restoration.mechanism_table([], ("A4",), {"SSIM": ("ssim_restored", 3)}, "c").to_html()
+
+
+def test_curves_draw_mean_and_interval_of_every_row_that_is_there():
+    figure = restoration.condition_curves(rows(A1=30, A7=60), {"one": ("A1", "A7"), "two": ("A4", "A7")}, DARK, "A7")
+    curves = figure.axes[0].containers
+    assert [c.get_label() for c in curves] == ["A1", "A7"] and len(figure.axes[1].containers) == 1
+    assert np.allclose(curves[1][0].get_ydata(), [61, 30.5])
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["good", "severe"]
+    assert curves[1][0].get_color() == restoration.COLOURS["ll_fer"] != curves[0][0].get_color()
+
+
+def test_stage_curves_are_shares_of_the_degraded_distance():
+    figure = restoration.stage_curves(rows(A7=60), {"stage maps": "feature_distance"}, ("A4", "A7"), "A7", "dark")
+    assert np.allclose(figure.axes[0].containers[0][0].get_ydata(), [0.25] * 4)
+
+
+def test_tradeoff_and_gains_put_points_where_the_records_say():
+    ax = restoration.tradeoff(rows(A0=90, A4=50, A7=60), {"pixels": ["A4", "A8"], "joint": ["A7"]}, "A0")
+    points = {c.get_label(): (c[0].get_xdata()[0], c[0].get_ydata()[0]) for c in ax.containers}
+    assert points == {"pixels": pytest.approx((26, 51)), "joint": pytest.approx((31, 61))}
+    assert {t.get_text() for t in ax.texts} == {"A4", "A7"}
+    ax = restoration.gains(rows(A4=50, A7=60), [("A4", "A7"), ("A4", "A6")], "psnr_restored", "dB")
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["A6 − A4", "A7 − A4"]
+    assert any(np.allclose(line.get_xdata(), 5) and np.allclose(line.get_ydata(), 1) for line in ax.lines)
+
+
+def test_without_records_every_figure_says_so():
+    figures = [
+        *restoration.condition_curves([], {"one": ("A1",)}, DARK, "A1").axes,
+        *restoration.stage_curves([], {"stage maps": "feature_distance"}, ("A7",), "A7", "dark").axes,
+        restoration.tradeoff([], {"joint": ["A7"]}, "A0"),
+        restoration.gains([], [("A4", "A7")], "psnr_restored", "dB"),
+    ]
+    assert all("no record yet" in {text.get_text() for text in ax.texts} for ax in figures)
+
+
+class Bright(Method):
+    """Class 1 where the picture's left half is bright, class 0 where its right half is."""
+
+    def forward(self, image):
+        halves = image.mean((1, 2)).unflatten(1, (2, -1)).mean(2)  # (B, 2)
+        return Prediction(10 * halves.flip(1))
+
+    def losses(self, batch, stage, player):
+        return {}
+
+
+def test_wanted_change_points_to_what_would_help():
+    image = torch.full((2, 3, 8, 8), 0.5)
+    change = wanted_change(Bright(), image, torch.tensor([1, 0]))
+    assert change.shape == (2, 8, 8) and torch.allclose(change[0], -change[1], atol=1e-5)
+    assert torch.allclose(change[0, :, :4], torch.ones(8, 4)) and torch.allclose(change[0, :, 4:], -torch.ones(8, 4))
+
+
+def test_signed_maps_show_both_and_say_what_the_colours_mean():
+    maps = torch.linspace(-1, 1, 3)[:, None, None].expand(3, 8, 8)
+    figure = restoration.signed_maps(torch.rand(3, 3, 8, 8), maps, list("abc"), ("face", "wish"), ("darker", "brighter"))
+    assert [ax.get_title() for ax in figure.axes[:3]] == list("abc")
+    assert figure.axes[5].images[0].get_clim() == (-1, 1) and np.allclose(figure.axes[5].images[0].get_array(), 1)
+    assert [t.get_text() for t in figure.axes[-1].get_yticklabels()] == ["darker", "as it is", "brighter"]
