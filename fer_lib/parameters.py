@@ -20,6 +20,12 @@ PROFILES: dict[str, Recipe] = {
     "full": Recipe(epochs=60, ema=0.999),
 }
 
+# Where a training step costs several times the recognizer's, a profile's bound asks for fewer of them.
+BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
+    ("ll_fer", "quick"): dict(train_images=1500, val_images=500),
+    ("sr_fer", "quick"): dict(train_images=2000, val_images=500),
+}
+
 
 class Parameters(BaseModel):
     """Which run: the plain scalars of a chapter's parameters cell, or of the command line.
@@ -74,7 +80,7 @@ class Parameters(BaseModel):
             raise _one_sentence(error, "Parameter") from error
 
     def resolve(self) -> tuple[Recipe, Any]:
-        """The recipe and the method's switches: profile, then row, then overrides."""
+        """The recipe and the method's switches: profile, what the method changes of it, row, overrides."""
         method = find_method(self.method)
         if self.row not in method.ROWS:
             raise FerError(f"{self.method} has no row '{self.row}': choose one of {', '.join(method.ROWS)}.")
@@ -83,7 +89,8 @@ class Parameters(BaseModel):
         for name in changes:
             if name not in switches and name not in Recipe.model_fields:
                 raise FerError(_unknown(name, [*switches, *Recipe.model_fields]))
-        recipe = {**PROFILES[self.profile].model_dump(), **{k: v for k, v in changes.items() if k not in switches}}
+        budget = BUDGETS.get((self.method, self.profile), {})
+        recipe = {**PROFILES[self.profile].model_dump(), **budget, **{k: v for k, v in changes.items() if k not in switches}}
         try:
             kinds = {k: type(f.default) for k, f in switches.items()}
             chosen = {k: _convert(k, v, kinds[k]) for k, v in changes.items() if k in switches}

@@ -1,7 +1,10 @@
 """What the chapters read: recorded runs that may be compared with one another."""
 
+from dataclasses import asdict
+
 import pytest
 
+from fer_lib.parameters import Parameters
 from fer_lib.record import read_records
 
 RECORDS = read_records()
@@ -19,6 +22,12 @@ def test_a_row_has_three_seeds_on_the_same_faces_and_no_overrides(group):
     assert len({r.seed for r in runs}) >= 3
     assert len({r.fingerprint[split] for r in runs}) == 1 and len({r.labels for r in runs}) == 1
     assert all(r.parameters["overrides"] == "" for r in runs)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=[f"{r.method}-{r.row}-{r.dataset}-seed{r.seed}" for r in RECORDS])
+def test_a_record_was_made_with_what_its_row_and_profile_mean_today(record):
+    recipe, switches = Parameters(method=record.method, row=record.row, profile=record.profile).resolve()
+    assert record.parameters == {**recipe.model_dump(), **asdict(switches), "overrides": ""}
 
 
 def test_the_baseline_is_as_hard_as_the_book_says():

@@ -95,7 +95,7 @@ def test_folds_count_only_where_there_are_folds(tmp_path):
 def test_a_process_that_is_killed_continues_bit_for_bit(tmp_path):
     """SIGKILL after the first epoch; the second start ends with the weights of an unharmed run."""
     command = [sys.executable, "-m", "fer_lib", "run", "baseline", "--profile", "smoke"]
-    command += [x for knob in [*SMALL.split(), "epochs=3"] for x in ("--set", knob)]
+    command += [x for change in [*SMALL.split(), "epochs=3"] for x in ("--set", change)]
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     killed = subprocess.Popen([*command, "--out", str(tmp_path / "a")], stdout=subprocess.PIPE, text=True, env=env)
     assert killed.stdout.readline().startswith("epoch   1/3")
@@ -111,11 +111,13 @@ def test_a_process_that_is_killed_continues_bit_for_bit(tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in b)
 
 
-def test_knobs_are_layered_profile_row_override():
+def test_parameters_are_layered_profile_row_override():
     recipe, switches = Parameters(row="R2", overrides="lr=0.3 smoothing=0.2").resolve()
     assert (recipe.lr, switches.smoothing, switches.target) == (0.3, 0.2, "smooth")
     assert recipe.epochs == PROFILES["quick"].epochs
     assert Parameters(row="R1").resolve()[0].augment == 0
+    assert Parameters(method="ll_fer", row="A4").resolve()[0].train_images < PROFILES["quick"].train_images
+    assert Parameters(method="ll_fer", row="A4", overrides="train_images=9").resolve()[0].train_images == 9
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_knobs_are_layered_profile_row_override():
         (dict(overrides="smoothing=much"), "Parameter smoothing cannot be 'much': it takes a float"),
         (dict(row="R9"), "baseline has no row 'R9': choose one of R0, R1"),
         (dict(method="base"), "There is no method 'base': choose one of baseline"),
-        (dict(dataset="ferpluss"), "There is no dataset 'ferpluss': choose faces, or on disk ferplus"),
+        (dict(dataset="ferpluss"), "There is no dataset 'ferpluss': choose faces, or on disk .*ferplus"),
         (dict(dataset="ferplus"), "Dataset ferplus needs its path: give data"),
         (dict(device="gpu9"), "Device 'gpu9' is not on this machine"),
         (dict(row="R3"), "baseline row R3 needs votes, which faces does not have"),

@@ -2,13 +2,14 @@
 
 import os
 
-from fer_lib.data import ferplus
+from fer_lib.data import affectnet, ckplus, facial_expressions, ferplus, jaffe, london, mmi, oulu_casia, rafdb, sfew
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.layout import Layout
 from fer_lib.data.report import Report
 from fer_lib.errors import FerError
 
-DATASETS: dict[str, Layout] = {layout.name: layout for module in (ferplus,) for layout in module.LAYOUTS}
+MODULES = (affectnet, ckplus, facial_expressions, ferplus, jaffe, london, mmi, oulu_casia, rafdb, sfew)
+DATASETS: dict[str, Layout] = {layout.name: layout for module in MODULES for layout in module.LAYOUTS}
 
 
 def load_dataset(name: str, path: str | os.PathLike, split: str, fold: int = 0) -> FaceSet:

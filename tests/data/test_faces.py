@@ -192,7 +192,7 @@ def test_no_difficulty_means_the_prototype():
     torch.testing.assert_close(clean.action_units, wanted)
 
 
-def test_spread_scales_every_knob():
+def test_spread_scales_every_setting():
     half, full = Spread.at(0.5), Spread.at(1.0)
     for name, value in dataclasses.asdict(full).items():
         assert getattr(half, name) == pytest.approx(value / 2)

@@ -69,7 +69,7 @@ def test_targets_differ_as_they_should():
 @pytest.mark.parametrize("name", METHODS)
 def test_a_prediction_does_not_depend_on_its_batch(name):
     torch.manual_seed(0)
-    method = METHODS[name](METHODS[name].Switches(), Backbone("resnet10_narrow", 2), 8)
+    method = METHODS[name](METHODS[name].Switches(), Backbone("resnet10_narrow", 2, size=48), 8)
     method(torch.rand(8, 3, 48, 48))  # in training mode, so that batch norm has statistics of its own
     method.eval()
     images = torch.rand(64, 3, 48, 48)
@@ -80,7 +80,7 @@ def test_a_prediction_does_not_depend_on_its_batch(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_rows_change_known_knobs_only(name):
+def test_rows_change_known_parameters_only(name):
     switches = {f for f in METHODS[name].Switches.__dataclass_fields__}
     for row, changes in METHODS[name].ROWS.items():
         assert set(changes) <= switches | set(Recipe.model_fields), row
