@@ -128,7 +128,7 @@ def test_parameters_are_layered_profile_row_override():
         (dict(overrides="smoothing=much"), "Parameter smoothing cannot be 'much': it takes a float"),
         (dict(row="R9"), "baseline has no row 'R9': choose one of R0, R1"),
         (dict(method="base"), "There is no method 'base': choose one of baseline"),
-        (dict(dataset="ferpluss"), "There is no dataset 'ferpluss': did you mean ferplus\?"),
+        (dict(dataset="ferpluss"), "There is no dataset 'ferpluss': did you mean ferplus"),
         (dict(data="x.zip"), "The faces are drawn and need no data: leave data empty"),
         (dict(dataset="ferplus"), "Dataset ferplus needs its path: give data"),
         (dict(device="gpu9"), "Device 'gpu9' is not on this machine"),
