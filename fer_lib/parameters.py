@@ -82,6 +82,8 @@ class Parameters(BaseModel):
     def resolve(self) -> tuple[Recipe, Any]:
         """The recipe and the method's switches: profile, what the method changes of it, row, overrides."""
         method = find_method(self.method)
+        if self.dataset == "faces" and self.data:
+            raise FerError("The faces are drawn and need no data: leave data empty, or name the dataset that it holds.")
         if self.row not in method.ROWS:
             raise FerError(f"{self.method} has no row '{self.row}': choose one of {', '.join(method.ROWS)}.")
         changes = {**method.ROWS[self.row], **_parse(self.overrides)}

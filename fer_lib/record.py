@@ -159,6 +159,24 @@ def read_records(folder: Path | str = RESULTS, **which: Any) -> list[Record]:
     return [r for r in records if all(getattr(r, key) == value for key, value in which.items())]
 
 
+def by_seed(records: Iterable[Record]) -> dict[int, list[Record]]:
+    """The runs of one row by seed; of each seed its folds in order.
+
+    Raises:
+        FerError: if two are of one seed and fold (they differ by overrides, or are copies).
+
+    Explained in: book/status.md
+    """
+    seeds: dict[int, dict[int, Record]] = {}
+    for record in records:
+        folds = seeds.setdefault(record.seed, {})
+        if record.fold in folds:
+            which = f"{record.method} {record.row} on {record.dataset}, seed {record.seed}, fold {record.fold}"
+            raise FerError(f"Two records of {which}: compare one kind of run at a time, without other overrides or copies.")
+        folds[record.fold] = record
+    return {seed: [folds[fold] for fold in sorted(folds)] for seed, folds in sorted(seeds.items())}
+
+
 def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy", "macro_recall")) -> pd.DataFrame:
     """One line per (method, row, dataset, profile, split): seeds, and each metric's mean and 95 % interval in percent.
 
@@ -167,16 +185,16 @@ def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy",
     seed count once, with their mean.
 
     Raises:
-        FerError: if there is no record at all.
+        FerError: if there is no record at all, or two of one seed and fold.
 
     Explained in: book/baseline.ipynb
     """
     columns, groups = ("method", "row", "dataset", "profile", "split"), {}
     for record in records:
-        seeds = groups.setdefault(tuple(getattr(record, c) for c in columns), {})
-        seeds.setdefault(record.seed, []).append(record)
+        groups.setdefault(tuple(getattr(record, c) for c in columns), []).append(record)
     lines = []
-    for key, seeds in groups.items():
+    for key, members in groups.items():
+        seeds = by_seed(members)
         line = dict(zip(columns, key, strict=True)) | {"seeds": len(seeds)}
         for metric in metrics:
             figures = mean_interval([100 * mean(r.metrics[metric] for r in folds) for folds in seeds.values()])

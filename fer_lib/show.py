@@ -1,6 +1,7 @@
 """Every figure of the book, in one look."""
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,7 @@ from fer_lib.data.faceset import FaceSet
 from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
 from fer_lib.evaluate import mean_interval, paired_test
-from fer_lib.record import Record
+from fer_lib.record import Record, by_seed
 
 # One colour per method, in every figure of the book: the set of Okabe and Ito, safe for the colour-blind.
 COLOURS = {
@@ -219,24 +220,26 @@ def percent_table(table: pd.DataFrame, caption: str, metrics: Sequence[str] = ("
 def verdict(records: Sequence[Record], first: str, second: str) -> str:
     """Row ``second`` against row ``first`` in one paragraph of Markdown, whichever way it falls.
 
-    The gain's interval is over the seeds that both rows have; the paired test is per seed, over faces.
+    The gain's interval is over the seeds that both rows have, folds of a seed counting once with
+    their mean; the paired test is per seed, over the faces of all its folds.
 
     Raises:
-        FerError: if the records cannot be compared: other faces, or fewer than two common seeds.
+        FerError: if the records cannot be compared: other faces, fewer than two common seeds, or two
+            runs of one row, seed and fold.
 
     Explained in: book/baseline.ipynb
     """
-    runs = {(r.row, r.seed): r for r in records}
-    seeds = sorted(seed for row, seed in runs if row == first and (second, seed) in runs)
+    runs = {row: by_seed(r for r in records if r.row == row) for row in (first, second)}
+    seeds = [seed for seed in runs[first] if seed in runs[second]]
     if len(seeds) < 2 or len({(r.dataset, r.profile, r.split) for r in records}) > 1:
         raise FerError(f"{second} against {first}: give records of one dataset and profile, with two common seeds or more.")
     gains, tests = [], []
     for seed in seeds:
-        a, b = runs[first, seed], runs[second, seed]
-        if a.fingerprint.get(a.split) != b.fingerprint.get(b.split):
+        a, b = runs[first][seed], runs[second][seed]
+        if [r.fingerprint.get(r.split) for r in a] != [r.fingerprint.get(r.split) for r in b]:
             raise FerError(f"{second} against {first}, seed {seed}: the two runs were measured on different faces.")
-        gains.append(100 * (b.metrics["accuracy"] - a.metrics["accuracy"]))
-        test = paired_test(a.hits(), b.hits())
+        gains.append(100 * (fmean(r.metrics["accuracy"] for r in b) - fmean(r.metrics["accuracy"] for r in a)))
+        test = paired_test(*(torch.cat([r.hits() for r in folds]) for folds in (a, b)))
         tests.append(f"{test.only_first} to {test.only_second} (p = {test.p_value:.2g})")
     mean, low, high = mean_interval(gains)
     clear = "which leaves out zero" if low > 0 or high < 0 else "which includes zero: no clear difference"

@@ -76,6 +76,8 @@ def test_folds_of_a_seed_count_once_with_their_mean():
     runs = [make(seed=s, fold=f, accuracy=a) for s, f, a in [(0, 0, 0.5), (0, 1, 0.7), (1, 0, 0.6), (1, 1, 1.0)]]
     line = summarize(runs).iloc[0]
     assert (line["seeds"], line["accuracy"]) == (2, pytest.approx(70))
+    with pytest.raises(FerError, match="Two records of baseline R0 on faces, seed 0, fold 1"):
+        summarize([*runs, make(seed=0, fold=1, accuracy=0.9, parameters={"overrides": "lr=1"})])
 
 
 def test_sources_change_with_code_and_not_with_words(tmp_path, monkeypatch):

@@ -61,6 +61,22 @@ def test_verdict_refuses_what_cannot_be_compared():
         show.verdict(runs, "A", "B")
 
 
+def test_verdict_takes_the_folds_of_a_seed_together():
+    runs = []
+    for row, figures in {"A": (50, 60, 60), "B": (90, 90, 60)}.items():
+        for seed in (0, 1):
+            for fold, right in enumerate(figures):
+                run = record(row, seed, right)
+                run.fold, run.fingerprint = fold, {"test": f"fold {fold}"}
+                runs.append(run)
+    text = show.verdict(runs, "A", "B")
+    assert "+23.3 points" in text and "0 to 70 (p" in text
+    with pytest.raises(FerError, match="Two records of baseline B on faces, seed 1, fold 2: compare one kind"):
+        show.verdict([*runs, runs[-1]], "A", "B")
+    with pytest.raises(FerError, match="measured on different faces"):
+        show.verdict(runs[:-1], "A", "B")
+
+
 def test_table_shows_mean_and_interval():
     html = show.percent_table(summarize([record("A", s, 60 + s) for s in range(3)]), "caption").to_html()
     assert "61.0 [58.5, 63.5]" in html and "caption" in html

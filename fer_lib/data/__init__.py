@@ -1,6 +1,7 @@
 """Faces from disk: one module per dataset, each with its ``LAYOUTS``."""
 
 import os
+from difflib import get_close_matches
 
 from fer_lib.data import affectnet, ckplus, facial_expressions, ferplus, jaffe, london, mmi, oulu_casia, rafdb, sfew
 from fer_lib.data.faceset import FaceSet
@@ -43,5 +44,7 @@ def check_dataset(name: str, path: str | os.PathLike) -> Report:
 
 def _layout(name: str) -> Layout:
     if name not in DATASETS:
-        raise FerError(f"There is no dataset '{name}': choose faces, or on disk {', '.join(sorted(DATASETS))}.")
+        near = [known for known in DATASETS if name and known.startswith(name)] or get_close_matches(name, DATASETS, 1)
+        what = f"did you mean {' or '.join(near)}?" if near else f"choose faces, or on disk {', '.join(sorted(DATASETS))}."
+        raise FerError(f"There is no dataset '{name}': {what}")
     return DATASETS[name]
