@@ -1,4 +1,4 @@
-"""LL-FER: a network that lights up dark faces, trained together with the recognizer [llfer].
+"""LL-FER: a network that lights up dark faces, trained together with the recognizer [xie2025llfer].
 
 The paper states the cascade and the joint loss; LLENet's inside is our reference build.
 """

@@ -1,4 +1,4 @@
-"""SR-FER: super-resolution for small faces that keeps what a recognizer attends to and predicts [srfer].
+"""SR-FER: super-resolution for small faces that keeps what a recognizer attends to and predicts [xie2024srfer].
 
 The paper states the cascade and the two consistency losses; networks and maps are our reference build.
 """
@@ -75,10 +75,11 @@ def attention_consistency(
 ) -> Tensor:
     r"""How differently two images of a face are attended to, over several stages.
 
-    .. math:: \mathcal L_{att} = \sum_{k} \tfrac{1}{|A_k|} \|A_k(\hat x) - A_k(x)\|_2^2,
+    .. math:: \mathcal L_{att} = \sum_{k=1}^{3} \|Q_k(\hat x) - Q_k(x)\|_2^2 + \tfrac{1}{|A|} \|A(\hat x) - A(x)\|_2^2,
 
-    mean over the batch; :math:`A_k` is the energy map for stages 1 to 3 and the label's class
-    activation map for stage 4. No gradient flows to ``wanted``.
+    mean over the batch; :math:`Q_k` is the energy map, whose norm is 1, and :math:`A` the label's
+    class activation map of stage 4, whose values lie in [0, 1]: each summand is at most 2, however
+    many places a stage has. No gradient flows to ``wanted``.
 
     Args:
         stages, wanted: four stage maps each, of the restored and of the original image.
@@ -91,7 +92,8 @@ def attention_consistency(
     total = stages[0].new_zeros((), dtype=torch.float32)
     for k in map(int, which):
         maps = [class_map(s[3], weight, label) if k == 4 else energy_map(s[k - 1]) for s in (stages, wanted)]
-        total = total + (maps[0] - maps[1].detach()).square().mean()
+        apart = (maps[0] - maps[1].detach()).square()  # (B, H * W)
+        total = total + (apart.mean() if k == 4 else apart.sum(1).mean())
     return total
 
 
@@ -199,21 +201,23 @@ class SRFER(Cascade):
 
     def guidance(self, restored: Tensor, clean: Tensor, label: Tensor) -> dict[str, tuple[Tensor, float]]:
         s, asked = self.switches, {}
-        if s.prediction or s.task:
-            logits = self.recognizer(restored).logits
-        if s.attention:
-            net = self.reference if s.attention_net == "frozen" else self.recognizer
+        with torch.no_grad():
+            wanted = self.reference(clean)
+        # A frozen recognizer is the reference: one pass through it serves both.
+        read = self.recognizer(restored) if s.reader != "frozen" else self.reference(restored)
+        if s.attention and s.attention_net == "frozen":
+            maps = read.stages if s.reader == "frozen" else self.reference(restored).stages
+            weight = self.reference.head.weight
+            asked["attention"] = (attention_consistency(maps, wanted.stages, weight, label, s.stages), s.attention)
+        elif s.attention:
             with torch.no_grad():
-                wanted = net(clean).stages
-            maps = net(restored).stages
-            value = attention_consistency(maps, wanted, net.head.weight.detach(), label, s.stages)
-            asked["attention"] = (value, s.attention)
+                moving = self.recognizer(clean).stages
+            weight = self.recognizer.head.weight.detach()
+            asked["attention"] = (attention_consistency(read.stages, moving, weight, label, s.stages), s.attention)
         if s.prediction:
-            with torch.no_grad():
-                wanted = self.reference(clean).logits
-            asked["prediction"] = (prediction_consistency(logits, wanted), s.prediction)
+            asked["prediction"] = (prediction_consistency(read.logits, wanted.logits), s.prediction)
         if s.task:
-            asked["cross-entropy"] = (F.cross_entropy(logits.float(), label), s.task)
+            asked["cross-entropy"] = (F.cross_entropy(read.logits.float(), label), s.task)
         return asked
 
     def conditions(self, loader: Loader) -> list[str]:
