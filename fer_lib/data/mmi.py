@@ -15,7 +15,7 @@ from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
 from fer_lib.data.sequences import SIZE, TEXT_BYTES, Sequences, Shot, Shots
-from fer_lib.data.square import square
+from fer_lib.data.square import MIDDLE, square
 from fer_lib.emotions import MMI_LABELS
 
 NAME = "mmi"
@@ -149,4 +149,4 @@ class _MMI(Sequences):
             return fault(faults, f"{what}: fetch the file again.")
 
 
-LAYOUTS = (Layout(NAME, load, check, __name__, folds=FOLDS),)
+LAYOUTS = (Layout(NAME, load, check, __name__, folds=FOLDS, alignment=MIDDLE),)

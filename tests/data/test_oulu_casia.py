@@ -52,7 +52,7 @@ def test_the_folder_of_faces_cut_out_beforehand_is_not_read(tmp_path):
 
 def test_a_frame_that_is_missing_between_others_is_a_note(tmp_path):
     report = check_dataset(NAME, write(tmp_path / "tree", without(FILES, f"{ACT}/001.jpeg")))
-    assert report.usable and any(f"{ACT} in" in text and "lacks 1 frames" in text for text in report.faults)
+    assert report.usable and any(f"{ACT} in" in text and "lacks 1 frame between" in text for text in report.faults)
     assert any("has 60 faces, the publication counts 1,440" in text for text in report.faults)
 
 
