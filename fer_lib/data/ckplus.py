@@ -108,7 +108,7 @@ class _CKPlus(Sequences):
                 fault(faults, f"{self.archive.path} has no {' and no '.join(missing)}: complete the dataset.")
                 continue
             if len(frames) <= PEAK:
-                what = f"{self.archive.path} has only {len(frames)} pictures of {person}/{act}"
+                what = f"{self.archive.path} has only {len(frames)} picture{'s' * (len(frames) != 1)} of {person}/{act}"
                 fault(faults, f"{what}, expected more than {PEAK}: complete the dataset.")
                 continue
             used = [frames[0], *frames[-PEAK:]]

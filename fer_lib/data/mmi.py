@@ -116,7 +116,7 @@ class _MMI(Sequences):
                 video = next((name for name in names if name.lower().endswith((".avi", ".mpg", ".mp4"))), "")
                 file = video.rpartition("/")[2]
                 export = f"ffmpeg -i {file} {file.rpartition('.')[0]}_%05d.png" if video else "ffmpeg from its video"
-                what = f"{where} has {len(frames)} frames, expected more than {PEAK}"
+                what = f"{where} has {len(frames)} frame{'s' * (len(frames) != 1)}, expected more than {PEAK}"
                 fault(faults, f"{what}: export them in its folder with {export}.")
                 continue
             frames.sort(key=lambda name: (int(_FRAME.fullmatch(name.rpartition("/")[2])[1]), name))

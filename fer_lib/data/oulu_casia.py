@@ -108,7 +108,7 @@ class _OuluCasia(Sequences):
                 what = f"{where} begins with frame {numbers[0]}, expected the neutral frame 0"
                 fault(faults, f"{what}: complete the dataset.")
             elif len(numbers) <= PEAK:
-                what = f"{where} has only {len(numbers)} frames, expected more than {PEAK}"
+                what = f"{where} has only {len(numbers)} frame{'s' * (len(numbers) > 1)}, expected more than {PEAK}"
                 fault(faults, f"{what}: complete the dataset.")
             else:
                 found.rows += [Shot(frames[k], frames[0], OULU_FOLDERS[act], person) for k in numbers[-PEAK:]]
