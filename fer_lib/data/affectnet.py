@@ -21,6 +21,7 @@ SIZE = 224
 FOLDERS = {"train+val": "train_set", "test": "val_set"}
 LISTS = {"train+val": "training.csv", "test": "validation.csv"}
 IMAGES = "Manually_Annotated_Images"
+ALIGNMENT = "face box or as delivered"
 COLUMNS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression")
 
 
@@ -37,7 +38,8 @@ def load(path: str | os.PathLike, split: str, classes: int = 8) -> FaceSet:
     The labels of the publisher's test part are not public. As in the papers, its validation part is
     ``test`` here, and ``val`` is one face in ten of each class, held out of the training part
     (:func:`fer_lib.data.holdout.held_out`). Rows labelled none, uncertain or no face are left out, and
-    with ``classes=7`` contempt too. Eight and seven classes share one entry of the cache.
+    with ``classes=7`` contempt too. Eight and seven classes share one entry of the cache. A picture of
+    several people may be listed once for each, if their boxes differ.
 
     The training part is imbalanced: almost half of it is happiness, about one face in eighty is
     contempt or disgust. Train with ``--set sampler=balanced``, and say so beside a number. The
@@ -92,20 +94,32 @@ class _Eight(Tree):
         if self.new:
             return self.archive.below(self.folder + FOLDERS[source])
         lists = [name for name in self.archive.members if name.rpartition("/")[2] == LISTS[source]]
-        return [self.sole(lists), *self.archive.below(self.folder + IMAGES)] if lists else []
+        if not lists:
+            return []
+        # What is trained on depends on the other list too: it must not name the same pictures.
+        other = [name for name in self.archive.members if name.rpartition("/")[2] == LISTS["test"]]
+        return [self.sole(lists), *self.archive.below(self.folder + IMAGES), *(other if source != "test" else [])]
 
     def rows(self, source: str, faults: Faults = None) -> Listing:
-        listing = Listing(removed={"no emotion": 0})
+        listing, seen, tested = Listing(removed={"no emotion": 0}), set(), self._tested(source)
         for name, label, box, where in (self._annotated if self.new else self._listed)(source, faults):
-            if not (label.isascii() and label.isdigit() and len(label) < 3 and int(label) in AFFECTNET_LABELS):
+            corners = _numbers(box or [])
+            face = name, corners or tuple(box or ())
+            if face in seen:
+                fault(faults, f"{where}: the same face of {name} is listed a second time; keep one of the two.")
+            elif not (label.isascii() and label.isdigit() and len(label) < 3 and int(label) in AFFECTNET_LABELS):
                 known = f"0 to {max(AFFECTNET_LABELS)}"
                 fault(faults, f"{where}: expression {label[:20]!r} is none of {known}; fetch the dataset again.")
             elif (emotion := AFFECTNET_LABELS[int(label)]) is None:
                 listing.removed["no emotion"] += 1
-            elif box is not None and (corners := _numbers(box)) is None:
+            elif name in tested:
+                what = f"{where}: {name} is in {LISTS['test']} too, so that training would see a face of the test"
+                fault(faults, f"{what}; keep one of the two rows.")
+            elif corners is None:
                 fault(faults, f"{where}: {', '.join(box)} is no face box; fetch the list again.")
             else:
-                listing.rows.append(Row(name, emotion, box=corners if box is not None else ()))
+                listing.rows.append(Row(name, emotion, box=corners))
+            seen.add(face)
         if self.new:
             # In the old release the pictures of all parts lie together.
             listing.notes = self.unlisted(source, listing.rows)
@@ -123,21 +137,29 @@ class _Eight(Tree):
     def span(self, split: str, fold: int = 0) -> tuple[int, int]:
         return {"train": (2, 3), "val": (0, 1), "test": (0, 1)}[split]
 
+    def _tested(self, source: str) -> set[str]:
+        """The pictures that must not be trained on, where the parts share one folder."""
+        if self.new or source == "test" or not self.members("test"):
+            return set()
+        return {row.name for row in self.rows("test", []).rows}
+
     def _annotated(self, source: str, faults: Faults):
         """Of each annotation in the new release: picture, label, no box, how a sentence begins."""
         folder, end = f"{self.folder}{FOLDERS[source]}/", "_exp.npy"
-        for name in self.archive.below(f"{folder}annotations"):
-            if name.endswith(end):
-                picture = f"{folder}images/{name.rpartition('/')[2].removesuffix(end)}.jpg"
-                where = f"{name} in {self.archive.path}"
-                try:
-                    label = _expression(self.archive.read(name, 1 << 16))
-                except FerError as error:
-                    fault(faults, str(error))
-                except ValueError as error:
-                    fault(faults, f"{where} holds no expression ({error}): fetch it again.")
-                else:
-                    yield picture, label, None, where
+        names = [name for name in self.archive.below(f"{folder}annotations") if name.endswith(end)]
+        if not names:
+            raise FerError(f"{self.archive.path} has no {folder}annotations/ (0{end} and the like): complete the dataset.")
+        for name in names:
+            picture = f"{folder}images/{name.rpartition('/')[2].removesuffix(end)}.jpg"
+            where = f"{name} in {self.archive.path}"
+            try:
+                label = _expression(self.archive.read(name, 1 << 16))
+            except FerError as error:
+                fault(faults, str(error))
+            except ValueError as error:
+                fault(faults, f"{where} holds no expression ({error}): fetch it again.")
+            else:
+                yield picture, label, None, where
 
     def _listed(self, source: str, faults: Faults):
         """Of each row in the old release: picture, label, box, how a sentence begins."""
@@ -173,7 +195,10 @@ def _kind(classes: int) -> type[Tree]:
 
 def _expression(data: bytes) -> str:
     try:
-        return str(int(np.load(io.BytesIO(data), allow_pickle=False).item()))
+        number = float(np.load(io.BytesIO(data), allow_pickle=False).item())
+        if not number.is_integer():
+            raise ValueError(f"{number} is no whole number")
+        return str(int(number))
     # A damaged array makes numpy raise almost anything.
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
@@ -187,6 +212,12 @@ def _numbers(cells: list[str]) -> tuple[float, ...] | None:
 
 
 LAYOUTS = tuple(
-    Layout(f"affectnet{classes}", partial(load, classes=classes), partial(check, classes=classes), __name__)
+    Layout(
+        f"affectnet{classes}",
+        partial(load, classes=classes),
+        partial(check, classes=classes),
+        __name__,
+        alignment=ALIGNMENT,
+    )
     for classes in _KINDS
 )

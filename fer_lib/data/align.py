@@ -13,6 +13,7 @@ from fer_lib.errors import FerError
 ALIGNMENT = "eyes-1"  # name and version: another template, or another way to sample, needs another number
 TEMPLATE = ((0.34, 0.32), (0.66, 0.32))  # left and right eye, as shares of the width
 EYES = {5: ((0,), (1,)), 68: (range(36, 42), range(42, 48)), 189: ((0,), (1,))}
+FAR = 1_000_000  # pixels
 SAMPLES = 1 << 21  # taken at once: bounds memory
 
 
@@ -27,7 +28,8 @@ def eye_centres(landmarks: Tensor) -> Tensor:
         float64 (N, 2, 2): left and right eye, (x, y) in pixels, on the CPU.
 
     Raises:
-        FerError: if the number of points is unknown, an eye is not given, or both are at one place.
+        FerError: if the number of points is unknown, an eye is not given or far outside any picture,
+            both are at one place, or they are exchanged: the one called left lies right of the other.
 
     Explained in: book/data.md
     """
@@ -39,8 +41,13 @@ def eye_centres(landmarks: Tensor) -> Tensor:
     eyes = torch.stack([exact[:, list(rows)].mean(1) for rows in EYES[points]], 1)
     for face in (~eyes.isfinite().all(-1).all(-1)).nonzero()[:1, 0].tolist():
         raise FerError(f"Face {face} of {len(eyes)} has no place for an eye (NaN): mark both eyes, or leave it out.")
+    for face in (eyes.abs() > FAR).any(-1).any(-1).nonzero()[:1, 0].tolist():
+        raise FerError(f"Face {face} of {len(eyes)} has an eye beyond {FAR:,} pixels: mark it anew, or leave it out.")
     for face in ((eyes[:, 1] - eyes[:, 0]).norm(dim=-1) < 1).nonzero()[:1, 0].tolist():
         raise FerError(f"Face {face} of {len(eyes)} has both eyes at one place: mark them anew, or leave it out.")
+    for face in (eyes[:, 1, 0] < eyes[:, 0, 0]).nonzero()[:1, 0].tolist():
+        what = f"Face {face} of {len(eyes)} has its left eye right of the right one"
+        raise FerError(f"{what}; left means left in the picture: exchange them.")
     return eyes
 
 
@@ -63,10 +70,12 @@ def alignment(landmarks: Tensor, size: int) -> Tensor:
         with the corner pixel's centre at (0, 0).
 
     Raises:
-        FerError: as :func:`eye_centres`.
+        FerError: if ``size`` is less than 1, or as :func:`eye_centres`.
 
     Explained in: book/data.md
     """
+    if size < 1:
+        raise FerError(f"Aligned pictures cannot be {size} pixels wide: give a size of 1 or more.")
     eyes = eye_centres(landmarks)
     left, right = torch.tensor(TEMPLATE, dtype=torch.float64) * size - 0.5
     across = eyes[:, 1] - eyes[:, 0]
@@ -113,7 +122,7 @@ def align(images: Tensor, landmarks: Tensor, size: int) -> tuple[Tensor, Tensor]
 
     Raises:
         FerError: if the images are not uint8 (N, C, H, W) with one row of landmarks each, or as
-            :func:`eye_centres`.
+            :func:`alignment`.
 
     Explained in: book/data.md
     """

@@ -14,7 +14,7 @@ from fer_lib.data.layout import Layout
 from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.sequences import TEXT_BYTES, Sequences, Shot, Shots
+from fer_lib.data.sequences import Sequences, Shot, Shots
 from fer_lib.emotions import CKPLUS_LABELS, Emotion
 
 NAME, WITH_NEUTRAL = "ckplus", "ckplus-neutral"
@@ -108,7 +108,7 @@ class _CKPlus(Sequences):
                 fault(faults, f"{self.archive.path} has no {' and no '.join(missing)}: complete the dataset.")
                 continue
             if len(frames) <= PEAK:
-                what = f"{self.archive.path} has only {len(frames)} pictures of {person}/{act}"
+                what = f"{self.archive.path} has only {len(frames)} picture{'s' * (len(frames) != 1)} of {person}/{act}"
                 fault(faults, f"{what}, expected more than {PEAK}: complete the dataset.")
                 continue
             used = [frames[0], *frames[-PEAK:]]
@@ -131,7 +131,7 @@ class _CKPlus(Sequences):
     def _emotion(self, names: list[str], faults: Faults) -> Emotion | None:
         if len(names) > 1:
             return fault(faults, f"{self.archive.path} has {' and '.join(names)}: keep the one of the last frame.")
-        text = self.archive.read(names[0], TEXT_BYTES).decode("latin-1").strip()
+        text = self.text(names[0]).strip()
         numbers = {str(float(number)): emotion for number, emotion in CKPLUS_LABELS.items() if number}
         try:
             return numbers[str(float(text))]

@@ -14,7 +14,7 @@ from fer_lib.data.layout import Layout
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.reading import check_tree, load_tree
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.square import square
+from fer_lib.data.square import MIDDLE, square
 from fer_lib.data.tree import Listing, Row, Tree
 from fer_lib.emotions import FACIAL_EXPRESSIONS_WORDS
 from fer_lib.errors import FerError
@@ -143,4 +143,4 @@ def _person(image: str) -> str:
     return (found[1] if found else stem).casefold()
 
 
-LAYOUTS = (Layout(NAME, load, check, __name__, folds=FOLDS),)
+LAYOUTS = (Layout(NAME, load, check, __name__, folds=FOLDS, alignment=MIDDLE),)

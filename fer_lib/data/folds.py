@@ -32,7 +32,8 @@ def person_folds(people: Sequence[str], folds: int = FOLDS) -> np.ndarray:
     """
     faces = Counter(people)
     if len(faces) < folds:
-        raise FerError(f"{len(faces)} people cannot be split into {folds} folds: complete the dataset.")
+        many = "1 person" if len(faces) == 1 else f"{len(faces)} people"
+        raise FerError(f"{many} cannot be split into {folds} folds: complete the dataset.")
     names = sorted(faces, key=lambda name: (-faces[name], hashlib.sha256(name.encode()).digest()))
     filled, chosen = [0] * folds, {}
     for name in names:

@@ -146,7 +146,8 @@ class _London(Sequences):
             else:
                 people[cells[0]] = line
         if unlisted := [person for person in self.people if person not in people]:
-            what = f"{len(unlisted)} people are not in {name} of {self.archive.path}"
+            many = f"{len(unlisted)} people are" if len(unlisted) > 1 else "1 person is"
+            what = f"{many} not in {name} of {self.archive.path}"
             found.notes.append(f"{what}: list {unlisted[0]} and the like, or take their pictures out.")
         return sorted({*people, *self.people})
 

@@ -15,7 +15,7 @@ from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
 from fer_lib.data.sequences import SIZE, TEXT_BYTES, Sequences, Shot, Shots
-from fer_lib.data.square import square
+from fer_lib.data.square import MIDDLE, square
 from fer_lib.emotions import MMI_LABELS
 
 NAME = "mmi"
@@ -116,7 +116,7 @@ class _MMI(Sequences):
                 video = next((name for name in names if name.lower().endswith((".avi", ".mpg", ".mp4"))), "")
                 file = video.rpartition("/")[2]
                 export = f"ffmpeg -i {file} {file.rpartition('.')[0]}_%05d.png" if video else "ffmpeg from its video"
-                what = f"{where} has {len(frames)} frames, expected more than {PEAK}"
+                what = f"{where} has {len(frames)} frame{'s' * (len(frames) != 1)}, expected more than {PEAK}"
                 fault(faults, f"{what}: export them in its folder with {export}.")
                 continue
             frames.sort(key=lambda name: (int(_FRAME.fullmatch(name.rpartition("/")[2])[1]), name))
@@ -149,4 +149,4 @@ class _MMI(Sequences):
             return fault(faults, f"{what}: fetch the file again.")
 
 
-LAYOUTS = (Layout(NAME, load, check, __name__, folds=FOLDS),)
+LAYOUTS = (Layout(NAME, load, check, __name__, folds=FOLDS, alignment=MIDDLE),)

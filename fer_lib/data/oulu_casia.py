@@ -15,7 +15,7 @@ from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
 from fer_lib.data.sequences import SIZE, Sequences, Shot, Shots
-from fer_lib.data.square import square
+from fer_lib.data.square import MIDDLE, square
 from fer_lib.emotions import OULU_FOLDERS
 
 CAMERAS, LIGHTS = ("VL", "NI"), ("Strong", "Weak", "Dark")
@@ -108,12 +108,12 @@ class _OuluCasia(Sequences):
                 what = f"{where} begins with frame {numbers[0]}, expected the neutral frame 0"
                 fault(faults, f"{what}: complete the dataset.")
             elif len(numbers) <= PEAK:
-                what = f"{where} has only {len(numbers)} frames, expected more than {PEAK}"
+                what = f"{where} has only {len(numbers)} frame{'s' * (len(numbers) > 1)}, expected more than {PEAK}"
                 fault(faults, f"{what}: complete the dataset.")
             else:
                 found.rows += [Shot(frames[k], frames[0], OULU_FOLDERS[act], person) for k in numbers[-PEAK:]]
                 if gaps := numbers[-1] + 1 - len(numbers):
-                    what = f"{where} lacks {gaps} frames between others"
+                    what = f"{where} lacks {gaps} frame{'s' * (gaps > 1)} between others"
                     found.notes.append(f"{what}: look whether the dataset is whole.")
         return found
 
@@ -135,6 +135,7 @@ LAYOUTS = tuple(
         partial(check, camera=camera, light=light),
         __name__,
         folds=FOLDS,
+        alignment=MIDDLE,
     )
     for camera in CAMERAS
     for light in LIGHTS

@@ -73,7 +73,7 @@ def check(path: str | os.PathLike) -> Report:
 
 class _RafDb(Tree):
     name, title = NAME, "RAF-DB basic"
-    expected = f"{LIST} beside {FOLDER}/train_00001_aligned.jpg ..."
+    expected = f"{LIST} beside {FOLDER}/train_00001_aligned.jpg and the like"
     shape = (3, SIZE, SIZE)
     published = {"train+val": 12_271, "test": 3_068}
 

@@ -140,7 +140,7 @@ def _thin(tree: Tree, labels: np.ndarray, parts: np.ndarray, grave: list[str]) -
         without = [str(fold) for fold in range(tree.folds) if not (labels[parts == fold] == label).any()]
         if without:
             what = f"{tree.archive.path} has no face of {NAMES[label]} in fold {', '.join(without)}"
-            notes.append(f"{what}: measure {NAMES[label]} over all folds together, since these say nothing of it.")
+            notes.append(f"{what}: measure {NAMES[label]} over all folds together, since these folds say nothing of it.")
     for fold in range(tree.folds):
         found = labels[in_split(parts, "train", fold, tree.folds)]
         counts = {NAMES[label]: int((found == label).sum()) for label in shown}

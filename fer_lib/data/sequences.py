@@ -124,6 +124,10 @@ class Sequences(ABC):
             raise ValueError(f"its landmarks put an eye outside its {width}x{height} pixels")
         return align(torch.from_numpy(pixels.copy())[None], marks, SIZE)[0][0].numpy()
 
+    def text(self, name: str) -> str:
+        """What a small text file says, whatever its bytes."""
+        return self.archive.read(name, TEXT_BYTES).decode("utf-8-sig", "replace")
+
     def points_in(self, name: str, faults: Faults, header: bool = False) -> Tensor | None:
         """The landmarks in a text file, float64 (1, points, 2), x and y a line.
 
@@ -132,7 +136,7 @@ class Sequences(ABC):
         """
         if name not in self.archive:
             return fault(faults, f"{self.archive.path} has no {name}: complete the dataset.")
-        lines = [line.split() for line in self.archive.read(name, TEXT_BYTES).decode("latin-1").split("\n")]
+        lines = [line.split() for line in self.text(name).split("\n")]
         told = lines.pop(0) if header else []
         rows = lines[: self.points] if header else [row for row in lines if row]
         if len(rows) != self.points or told not in ([], [str(self.points)]):
@@ -146,15 +150,17 @@ class Sequences(ABC):
         marks = torch.tensor([[[float(cell) for cell in row] for row in rows]], dtype=torch.float64)
         try:
             eye_centres(marks)
-        except FerError:
-            what = f"{name} in {self.archive.path} puts both eyes at one place"
-            return fault(faults, f"{what}: fetch the file again.")
+        except FerError as error:
+            return fault(faults, f"{name} in {self.archive.path} {str(error).removeprefix('Face 0 of 1 ')}")
         return marks
 
     def folds(self, rows: list[Shot]) -> np.ndarray:
         """The fold of each face, int64 (N,)."""
         if not self.everyone:
-            return person_folds([row.person for row in rows])
+            try:
+                return person_folds([row.person for row in rows])
+            except FerError as error:
+                raise FerError(f"{self.archive.path} ({self.title}): {error}") from error
         fold = dict(zip(self.everyone, person_folds(self.everyone), strict=True))
         return np.array([fold[row.person] for row in rows], np.int64)
 

@@ -10,7 +10,7 @@ from fer_lib.data.layout import Layout
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.reading import check_tree, load_tree
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.square import square
+from fer_lib.data.square import MIDDLE, square
 from fer_lib.data.tree import PICTURES, Listing, Row, Tree
 from fer_lib.emotions import SFEW_FOLDERS
 
@@ -76,10 +76,13 @@ class _Sfew(Tree):
 
     def rows(self, source: str, faults: Faults = None) -> Listing:
         members = self.members(source)
-        listing = Listing(notes=self.strangers(members))
+        listing, seen = Listing(notes=self.strangers(members)), {}
         for name in (name for name in members if name.lower().endswith(PICTURES)):
             folder, file = name.rsplit("/", 2)[1:]
-            if folder in SFEW_FOLDERS:
+            if folder in SFEW_FOLDERS and seen.setdefault(file, name) != name:
+                what = f"{name} in {self.archive.path} has the name of {seen[file]}, and a picture has one class"
+                fault(faults, f"{what}: keep one of the two.")
+            elif folder in SFEW_FOLDERS:
                 movie = _MOVIE.match(file)
                 listing.rows.append(Row(name, SFEW_FOLDERS[folder], movie[1] if movie else ""))
             else:
@@ -97,4 +100,4 @@ class _Sfew(Tree):
         return self.sole(places) if places else ""
 
 
-LAYOUTS = (Layout(NAME, load, check, __name__),)
+LAYOUTS = (Layout(NAME, load, check, __name__, alignment=MIDDLE),)

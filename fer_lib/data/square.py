@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+MIDDLE = "middle square"  # what a layout calls it
+
 
 def square(pixels: np.ndarray, size: int, box: tuple[float, ...] = ()) -> np.ndarray:
     """A square part of a picture, resized to ``size`` pixels.

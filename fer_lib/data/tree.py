@@ -106,7 +106,10 @@ class Tree(ABC):
     def parts(self, source: str, rows: list[Row]) -> np.ndarray:
         """Which part of its source each face belongs to, int64 (N,): here fold, or 0 for held out, 1 for the rest."""
         if self.folds > 1:
-            return person_folds([row.group for row in rows], self.folds)
+            try:
+                return person_folds([row.group for row in rows], self.folds)
+            except FerError as error:
+                raise FerError(f"{self.archive.path} ({self.title}): {error}") from error
         if source == self.sources["test"]:
             return np.zeros(len(rows), np.int64)
         return 1 - held_out([row.label for row in rows], [row.group or row.name.rpartition("/")[2] for row in rows])
@@ -155,13 +158,15 @@ class Tree(ABC):
         """A note about pictures that no row names."""
         listed = {row.name for row in rows}
         extra = [name for name in self.members(source) if name.lower().endswith(PICTURES) and name not in listed]
-        what = f"{len(extra):,} pictures in {self.archive.path} are in no row of the list"
+        many, are = ("pictures", "are") if len(extra) > 1 else ("picture", "is")
+        what = f"{len(extra):,} {many} in {self.archive.path} {are} in no row of the list"
         return [f"{what}: label {extra[0]} and the like, or leave them unused."] if extra else []
 
     def strangers(self, names: list[str]) -> list[str]:
         """A note about files among the pictures that are none."""
         others = [name for name in names if not name.lower().endswith(PICTURES)]
-        what = f"{len(others):,} files among the pictures of {self.archive.path} are no pictures"
+        many, are = ("files", "are no pictures") if len(others) > 1 else ("file", "is no picture")
+        what = f"{len(others):,} {many} among the pictures of {self.archive.path} {are}"
         return [f"{what}: look at {others[0]} and the like, or leave them unused."] if others else []
 
 

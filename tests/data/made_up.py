@@ -11,7 +11,6 @@ from PIL import Image
 
 from fer_lib.data import check_dataset, load_dataset
 from fer_lib.emotions import (
-    AFFECTNET_LABELS,
     FACIAL_EXPRESSIONS_WORDS,
     JAFFE_CODES,
     RAFDB_LABELS,
@@ -20,6 +19,9 @@ from fer_lib.emotions import (
 from fer_lib.errors import FerError
 
 FILES = dict[str, bytes]
+# AffectNet's number -> the book's, written out: neutral, happiness, sadness, surprise, fear, disgust, anger,
+# contempt; then what is no emotion.
+AFFECTNET = {0: 0, 1: 1, 2: 3, 3: 2, 4: 6, 5: 5, 6: 4, 7: 7, 8: None, 9: None, 10: None}
 
 
 def picture(face: int, size: tuple[int, int], mode: str = "RGB", kind: str = "PNG") -> bytes:
@@ -92,12 +94,12 @@ def affectnet_old() -> tuple[FILES, dict[int, int]]:
     files, faces = {}, {}
     for file, each in (("training.csv", 3), ("validation.csv", 2)):
         lines = ["subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"]
-        for label in (label for label in AFFECTNET_LABELS for _ in range(each)):
+        for label in (label for label in AFFECTNET for _ in range(each)):
             face = len(faces)
             name = f"{face % 4}/{face:056x}.jpg"
             files[f"Manually_Annotated_Images/{name}"] = picture(face, (60 + face, 80))
             lines.append(f"{name},5,6,40,40,1.0;2.0,{label},0.1,-0.2")
-            faces[face] = AFFECTNET_LABELS[label]
+            faces[face] = AFFECTNET[label]
         files[f"Manually_Annotated_file_lists/{file}"] = "\n".join(lines).encode()
     return files, {face: label for face, label in faces.items() if label is not None}
 
@@ -110,7 +112,7 @@ def affectnet_new() -> tuple[FILES, dict[int, int]]:
             files[f"{part}/images/{face}.jpg"] = picture(face, (224, 224))
             files[f"{part}/annotations/{face}_exp.npy"] = array(np.array(str(label)))
             files[f"{part}/annotations/{face}_val.npy"] = array(np.array("0.5"))
-            faces[face] = AFFECTNET_LABELS[label]
+            faces[face] = AFFECTNET[label]
     return files, faces
 
 

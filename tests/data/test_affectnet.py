@@ -16,6 +16,7 @@ from fer_lib.errors import FerError
 RELEASES = {"old": affectnet_old(), "new": affectnet_new()}
 OLD, NEW = RELEASES["old"][0], RELEASES["new"][0]
 LIST, THIRD = "Manually_Annotated_file_lists/training.csv", f"Manually_Annotated_Images/2/{2:056x}.jpg"
+TESTED = LIST.replace("training", "validation")
 NUMBER = "train_set/annotations/2_exp.npy"
 
 
@@ -81,6 +82,48 @@ def test_a_validation_list_without_header(tmp_path):
     assert len(load_dataset("affectnet8", write(tmp_path / "tree", files), "test")) == 16
 
 
+def labels_of(path) -> dict[int, int]:
+    splits = [load_dataset("affectnet8", path, split) for split in ("train", "val", "test")]
+    return {face: label for faces in splits for face, label in zip(face_of(faces.images), faces.labels.tolist())}
+
+
+def test_the_numbers_of_the_new_release(tmp_path):
+    """Three faces of each number to train on, two to test on, in the order of the publisher's numbers."""
+    found = labels_of(write(tmp_path / "tree", NEW))
+    train = [0, 0, 0, 1, 1, 1, 3, 3, 3, 2, 2, 2, 6, 6, 6, 5, 5, 5, 4, 4, 4, 7, 7, 7]
+    assert [found[face] for face in range(40)] == [*train, 0, 0, 1, 1, 3, 3, 2, 2, 6, 6, 5, 5, 4, 4, 7, 7]
+
+
+def test_the_numbers_of_the_old_release(tmp_path):
+    found = labels_of(write(tmp_path / "tree", OLD))
+    train = [0, 0, 0, 1, 1, 1, 3, 3, 3, 2, 2, 2, 6, 6, 6, 5, 5, 5, 4, 4, 4, 7, 7, 7]
+    assert [found[face] for face in sorted(found)] == [*train, 0, 0, 1, 1, 3, 3, 2, 2, 6, 6, 5, 5, 4, 4, 7, 7]
+
+
+def test_several_faces_of_one_picture(tmp_path):
+    """Two people in a picture, each with a box: two faces, which go the same way."""
+    row = f"0/{0:056x}.jpg,15,6,40,40,0;0,1,0,0".encode()
+    path = write(tmp_path / "tree", OLD | {LIST: OLD[LIST] + b"\n" + row})
+    report = check_dataset("affectnet8", path)
+    assert report.usable and report.faults == () and report.counts["train+val"]["happiness"] == 4
+    sides = [face_of(load_dataset("affectnet8", path, split).images).count(0) for split in ("train", "val")]
+    assert sorted(sides) == [0, 2]
+
+
+def test_a_picture_of_no_emotion_may_be_in_both_lists(tmp_path):
+    row = f"2/{2:056x}.jpg,5,6,40,40,0;0,9,0,0".encode()
+    assert check_dataset("affectnet8", write(tmp_path / "tree", OLD | {TESTED: OLD[TESTED] + b"\n" + row})).usable
+
+
+def test_the_other_list_decides_what_is_trained_on_also_after_the_first_time(tmp_path):
+    path = write(tmp_path / "tree", OLD)
+    load_dataset("affectnet8", path, "train")
+    write(path, {TESTED: OLD[TESTED] + b"\n" + f"{ROW},1,0,0".encode()})
+    with pytest.raises(FerError, match=r"is in validation\.csv too"):
+        load_dataset("affectnet8", path, "train")
+    assert len(load_dataset("affectnet8", path, "test")) == 17
+
+
 def test_other_numbers_of_classes(tmp_path):
     for action in (lambda: module.load(tmp_path, "train", 9), lambda: module.check(tmp_path, 9)):
         with pytest.raises(FerError, match="AffectNet has 7 or 8 classes, not 9"):
@@ -96,7 +139,7 @@ def test_check_counts_what_is_left_out(tmp_path):
     assert check_dataset("affectnet8", tmp_path / "tree").counts["test"] == dict.fromkeys(NAMES, 2)
 
 
-@pytest.mark.parametrize("value", ["3", b"3", 3, [3.0]])
+@pytest.mark.parametrize("value", ["3", "3.0", b"3", 3, 3.0, [3.0]])
 def test_the_forms_of_an_annotation(value):
     assert module._expression(array(np.array(value))) == "3"
 
@@ -107,6 +150,23 @@ BAD = {
     "old: an unknown label": (
         line(OLD, LIST, 4, f"{ROW},11,0,0"),
         f"{LIST} in PATH, line 4: expression '11' is none of 0 to 10; fetch the dataset again.",
+    ),
+    "old: the same row twice": (
+        line(OLD, LIST, 5, f"{ROW},0,0,0"),
+        f"{LIST} in PATH, line 5: the same face of {THIRD} is listed a second time; keep one of the two.",
+    ),
+    "old: one face with two labels": (
+        line(OLD, LIST, 5, f"2/{2:056x}.jpg,5.0,6,40,40,0;0,4,0,0"),
+        f"{LIST} in PATH, line 5: the same face of {THIRD} is listed a second time; keep one of the two.",
+    ),
+    "old: one face with and without emotion": (
+        line(OLD, LIST, 5, f"{ROW},9,0,0"),
+        f"{LIST} in PATH, line 5: the same face of {THIRD} is listed a second time; keep one of the two.",
+    ),
+    "old: a picture in both lists": (
+        OLD | {TESTED: OLD[TESTED] + f"\n2/{2:056x}.jpg,9,6,40,40,0;0,1,0,0".encode()},
+        f"{LIST} in PATH, line 4: {THIRD} is in validation.csv too, so that training would see a face of the test; "
+        "keep one of the two rows.",
     ),
     "old: columns": (
         line(OLD, LIST, 4, "what,is,this"),
@@ -142,6 +202,27 @@ BAD = {
     "new: an unknown label": (
         NEW | {NUMBER: array(np.array("99"))},
         f"{NUMBER} in PATH: expression '99' is none of 0 to 10; fetch the dataset again.",
+    ),
+    "new: half a number": (
+        NEW | {NUMBER: array(np.array(2.7))},
+        f"{NUMBER} in PATH holds no expression (ValueError: 2.7 is no whole number): fetch it again.",
+    ),
+    "new: half a number as text": (
+        NEW | {NUMBER: array(np.array("2.7"))},
+        f"{NUMBER} in PATH holds no expression (ValueError: 2.7 is no whole number): fetch it again.",
+    ),
+    "new: no number": (
+        NEW | {NUMBER: array(np.array(np.nan))},
+        f"{NUMBER} in PATH holds no expression (ValueError: nan is no whole number): fetch it again.",
+    ),
+    "new: a face with two labels": (
+        NEW | {NUMBER.replace("/2_", "/more/2_"): array(np.array("4"))},
+        f"{NUMBER.replace('/2_', '/more/2_')} in PATH: the same face of train_set/images/2.jpg is listed a second time; "
+        "keep one of the two.",
+    ),
+    "new: no annotations": (
+        {name: data for name, data in NEW.items() if not name.startswith("train_set/annotations/")},
+        "PATH has no train_set/annotations/ (0_exp.npy and the like): complete the dataset.",
     ),
     "new: a pickle": (
         NEW | {NUMBER: array(np.array([{}]))},
@@ -186,6 +267,6 @@ def test_check_lists_all_faults_at_once(tmp_path):
     report = check_dataset("affectnet8", write(tmp_path / "tree", files))
     told = "\n".join(report.faults)
     parts = ("has no train_set/images/2.jpg", "/1_exp.npy in", "/30.jpg in", "/31_exp.npy in")
-    for part in (*parts, "2 pictures in", "1 pictures in"):
+    for part in (*parts, "2 pictures in", "1 picture in"):
         assert part in told
     assert not report.usable

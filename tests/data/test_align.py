@@ -16,6 +16,14 @@ def five(*eyes: float) -> torch.Tensor:
     return torch.tensor([[eyes[:2], eyes[2:], *[(NAN, NAN)] * 3]])
 
 
+def somewhere(faces: int, points: int, generator: torch.Generator) -> torch.Tensor:
+    """Points anywhere in the unit square, but each left eye left of the right one."""
+    landmarks = torch.rand(faces, points, 2, generator=generator)
+    for rows, shift in zip(EYES[points], (0, 0.5), strict=True):
+        landmarks[:, list(rows), 0] = landmarks[:, list(rows), 0] / 2 + shift
+    return landmarks
+
+
 def target(size: int) -> torch.Tensor:
     return torch.tensor(TEMPLATE, dtype=torch.float64) * size - 0.5
 
@@ -90,7 +98,7 @@ def test_turning_scaling_and_shifting_the_photo_changes_nothing(degrees, scale, 
 @pytest.mark.parametrize("points", EYES)
 @pytest.mark.parametrize("size", [48, 112, 225])
 def test_eyes_land_on_the_template(points, size):
-    landmarks = torch.rand(6, points, 2, generator=torch.Generator().manual_seed(points)) * 300
+    landmarks = somewhere(6, points, torch.Generator().manual_seed(points)) * 300
     image, after = align(torch.zeros(6, 1, 90, 300, dtype=torch.uint8), landmarks, size)
     assert image.shape == (6, 1, size, size) and after.dtype == torch.float32
     assert (eye_centres(after) - target(size)).abs().max() < 0.01
@@ -102,7 +110,7 @@ def test_eyes_land_on_the_template(points, size):
 
 
 def test_the_mouth_decides_nothing():
-    landmarks = torch.rand(1, 68, 2, generator=torch.Generator().manual_seed(0)) * 90
+    landmarks = somewhere(1, 68, torch.Generator().manual_seed(0)) * 90
     smiling = landmarks.clone()
     smiling[:, 48:] += 7
     assert torch.equal(alignment(landmarks, 64), alignment(smiling, 64))
@@ -124,7 +132,7 @@ def test_fine_patterns_do_not_turn_into_coarse_ones():
 def test_a_face_does_not_depend_on_its_batch(monkeypatch):
     generator = torch.Generator().manual_seed(2)
     images = torch.randint(0, 256, (9, 3, 70, 90), dtype=torch.uint8, generator=generator)
-    landmarks = torch.rand(9, 5, 2, generator=generator) * 70
+    landmarks = somewhere(9, 5, generator) * 70
     together = align(images, landmarks, 32)[0]
     assert all(torch.equal(align(images[i : i + 1], landmarks[i : i + 1], 32)[0][0], together[i]) for i in range(9))
     monkeypatch.setattr("fer_lib.data.align.SAMPLES", 7000)
@@ -140,6 +148,21 @@ ONE = torch.zeros(1, 3, 9, 9, dtype=torch.uint8)
 BAD = {
     "no eyes": (ONE, five(1, 2, NAN, 2), "Face 0 of 1 has no place for an eye (NaN): mark both eyes, or leave it out."),
     "one eye": (ONE, five(1, 2, 1, 2), "Face 0 of 1 has both eyes at one place: mark them anew, or leave it out."),
+    "an eye nowhere": (
+        ONE,
+        five(1, 2, 1, float("inf")),
+        "Face 0 of 1 has no place for an eye (NaN): mark both eyes, or leave it out.",
+    ),
+    "an eye far away": (
+        ONE,
+        five(1, 2, 1, -1000001),
+        "Face 0 of 1 has an eye beyond 1,000,000 pixels: mark it anew, or leave it out.",
+    ),
+    "eyes exchanged": (
+        torch.cat([ONE, ONE]),
+        torch.cat([five(1, 2, 1, 4), five(5, 2, 4.9, 7)]),
+        "Face 1 of 2 has its left eye right of the right one; left means left in the picture: exchange them.",
+    ),
     "six points": (
         ONE,
         torch.zeros(1, 6, 2),
@@ -164,3 +187,12 @@ def test_what_cannot_be_aligned_says_why(case):
     with pytest.raises(FerError) as error:
         align(images, landmarks, 24)
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_size_below_one_is_refused(size):
+    expected = f"Aligned pictures cannot be {size} pixels wide: give a size of 1 or more."
+    for action in (lambda: align(ONE, five(1, 2, 5, 2), size), lambda: alignment(five(1, 2, 5, 2), size)):
+        with pytest.raises(FerError) as error:
+            action()
+        assert str(error.value) == expected

@@ -70,11 +70,23 @@ def test_colour_and_grey_frames_are_read_alike(tmp_path):
     assert sorted(shown) == sorted(FACES)
 
 
+def test_texts_may_begin_with_a_mark_of_their_encoding(tmp_path):
+    files = FILES | {name: b"\xef\xbb\xbf" + FILES[name] for name in (LABEL, POINTS)}
+    assert check_dataset("ckplus", write(tmp_path / "tree", files)).counts == check_dataset(
+        "ckplus", write(tmp_path / "plain", FILES)
+    ).counts
+    assert load_dataset("ckplus", tmp_path / "tree", "train").landmarks.isfinite().all()
+
+
 NO_IMAGE, TAKE_OUT = "is no image of this dataset", "fetch it again or take it out of the list."
 BAD = {
     "a label that is none": (
         FILES | {LABEL: b"   9.0000000e+00\n"},
         f"{LABEL} in PATH says '9.0000000e+00', no number of an emotion (1 to 7); fetch the file again.",
+    ),
+    "a label of no text": (
+        FILES | {LABEL: b"\xff\xfe3"},
+        f"{LABEL} in PATH says '\ufffd\ufffd3', no number of an emotion (1 to 7); fetch the file again.",
     ),
     "two labels": (
         FILES | {LABEL.replace("5_emotion", "4_emotion"): FILES[LABEL]},
@@ -97,7 +109,11 @@ BAD = {
     ),
     "both eyes at one place": (
         FILES | {POINTS: marks((20, 20), (20, 20))},
-        f"{POINTS} in PATH puts both eyes at one place: fetch the file again.",
+        f"{POINTS} in PATH has both eyes at one place: mark them anew, or leave it out.",
+    ),
+    "eyes exchanged": (
+        FILES | {POINTS: marks((40, 21), (20, 20))},
+        f"{POINTS} in PATH has its left eye right of the right one; left means left in the picture: exchange them.",
     ),
     "a picture too small for its landmarks": (
         FILES | {LAST: picture(3, (30, 30), "L")},

@@ -37,3 +37,19 @@ def test_everyone_is_tested_once():
 def test_too_few_people():
     with pytest.raises(FerError, match="3 people cannot be split into 10 folds"):
         person_folds(["a", "b", "c", "c"])
+
+
+def test_the_folds_of_published_numbers_stay():
+    """Written out: whoever changes the assignment changes what every published fold means."""
+    people = sorted(set(PEOPLE))
+    folds = person_folds(PEOPLE)
+    assert [int(folds[PEOPLE.index(name)]) for name in people] == [
+        3, 3, 6, 3, 6, 0, 9, 5, 9, 2, 2, 9, 5, 8, 5, 6, 8, 4, 0, 1,
+        5, 2, 4, 2, 4, 4, 1, 7, 9, 7, 7, 8, 6, 8, 0, 1, 0, 7, 1, 3,
+    ]  # fmt: skip
+    assert person_folds(["KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM"]).tolist() == [2, 6, 8, 9, 4, 0, 5, 7, 1, 3]
+
+
+def test_one_person():
+    with pytest.raises(FerError, match="^1 person cannot be split into 10 folds: complete the dataset.$"):
+        person_folds(["a", "a"])

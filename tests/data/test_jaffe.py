@@ -57,7 +57,7 @@ BAD = {
     ),
     "too few women": (
         {name: data for name, data in FILES.items() if "/KA." not in name},
-        "9 people cannot be split into 10 folds: complete the dataset.",
+        "PATH (JAFFE): 9 people cannot be split into 10 folds: complete the dataset.",
     ),
     "another size": (
         FILES | {FIRST: picture(0, (48, 48), "L")},

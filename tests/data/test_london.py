@@ -57,7 +57,12 @@ def test_a_list_is_not_needed(tmp_path):
     report = check_dataset("london", write(tmp_path / "tree", without(FILES, LIST)))
     assert report.usable and len(report.faults) == 1 and f"has no {LIST}: add it" in report.faults[0]
     report = check_dataset("london", write(tmp_path / "shorter", line(FILES, LIST, 5, "")))
-    assert report.usable and f"1 people are not in {LIST}" in report.faults[0] and "list 004" in report.faults[0]
+    assert report.usable and f"1 person is not in {LIST}" in report.faults[0] and "list 004" in report.faults[0]
+
+
+def test_a_template_may_begin_with_a_mark_of_its_encoding(tmp_path):
+    report = check_dataset("london", write(tmp_path / "tree", FILES | {MARKS: b"\xef\xbb\xbf" + FILES[MARKS]}))
+    assert report.usable and report.faults == ()
 
 
 NO_IMAGE, TAKE_OUT = "is no image of this dataset", "fetch it again or take it out of the list."
@@ -95,6 +100,10 @@ BAD: dict[str, tuple[Files, str]] = {
     "a template of the picture at another size": (
         FILES | {MARKS: template((112, 125), (187, 127))},
         f"{NEUTRAL} in PATH {NO_IMAGE} (its landmarks put an eye outside its 120x120 pixels): {TAKE_OUT}",
+    ),
+    "eyes exchanged": (
+        FILES | {MARKS: template((75, 51), (45, 50))},
+        f"{MARKS} in PATH has its left eye right of the right one; left means left in the picture: exchange them.",
     ),
     "pictures of two sizes": (
         FILES | {SMILING: encoded(portrait(1)[:100, :110])},

@@ -58,6 +58,14 @@ def test_the_front_stands_upright_in_the_middle(tmp_path, person):
     assert high[[5, 5, -5, -5], [5, -5, 5, -5]].tolist() == [10, 30, 20, 40], "who is upright already is not turned"
 
 
+def test_colours_stay_in_their_order(tmp_path):
+    colour = np.full((48, 36, 3), (200, 120, 30), np.uint8)
+    files = {name: encoded(colour) if name.endswith(".png") else data for name, data in FILES.items()}
+    faces = load_dataset("mmi", write(tmp_path / "tree", files), "test", 0)
+    for images in (faces.images, faces.neutral):
+        assert images.amin((0, 2, 3)).tolist() == images.amax((0, 2, 3)).tolist() == [200, 120, 30]
+
+
 BAD = {
     "a video alone": (
         without(FILES, *FRAMES),

@@ -1,8 +1,9 @@
 """Oulu-CASIA: six conditions of the same people, and bad trees."""
 
+import numpy as np
 import pytest
 from made_up import assert_bad, assert_unlike, picture, without, write
-from made_up_pairs import oulu_casia, tones
+from made_up_pairs import encoded, oulu_casia, tones
 
 from fer_lib.data import DATASETS, check_dataset, load_dataset
 from fer_lib.emotions import OULU_FOLDERS
@@ -52,8 +53,15 @@ def test_the_folder_of_faces_cut_out_beforehand_is_not_read(tmp_path):
 
 def test_a_frame_that_is_missing_between_others_is_a_note(tmp_path):
     report = check_dataset(NAME, write(tmp_path / "tree", without(FILES, f"{ACT}/001.jpeg")))
-    assert report.usable and any(f"{ACT} in" in text and "lacks 1 frames" in text for text in report.faults)
+    assert report.usable and any(f"{ACT} in" in text and "lacks 1 frame between" in text for text in report.faults)
     assert any("has 60 faces, the publication counts 1,440" in text for text in report.faults)
+
+
+def test_colours_stay_in_their_order(tmp_path):
+    colour = encoded(np.full((240, 320, 3), (200, 120, 30), np.uint8))
+    faces = load_dataset(NAME, write(tmp_path / "tree", dict.fromkeys(FILES, colour)), "test", 0)
+    for images in (faces.images, faces.neutral):
+        assert images.amin((0, 2, 3)).tolist() == images.amax((0, 2, 3)).tolist() == [200, 120, 30]
 
 
 NO_IMAGE, TAKE_OUT = "is no image of this dataset", "fetch it again or take it out of the list."

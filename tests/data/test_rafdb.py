@@ -75,7 +75,7 @@ def test_check_counts_the_lists_and_the_splits(tmp_path):
     assert report.counts["train+val"] == dict.fromkeys(NAMES[:7], 3)
     lists, stray, whole = report.faults
     assert "lists 21 faces for train+val, the publication counts 12,271" in lists
-    assert "lists 14 faces for test" in whole and "1 pictures" in stray and "test_09999_aligned.jpg" in stray
+    assert "lists 14 faces for test" in whole and "1 picture in" in stray and "test_09999_aligned.jpg" in stray
 
 
 NO_IMAGE, TAKE_OUT = "is no image of this dataset", "fetch it again or take it out of the list."

@@ -50,7 +50,7 @@ def test_a_movie_is_in_one_part(tmp_path):
 
 
 def test_names_without_a_movie_are_held_out_one_by_one(tmp_path):
-    files = {f"Train/Train_Aligned_Faces/{folder}/{k}.png": picture(k, (143, 181))
+    files = {f"Train/Train_Aligned_Faces/{folder}/{folder}{k}.png": picture(k, (143, 181))
              for folder in module.SFEW_FOLDERS for k in range(20)}  # fmt: skip
     report = check_dataset("sfew", write(tmp_path / "tree", files))
     assert report.counts["val"] == dict.fromkeys(NAMES[:7], 2)
@@ -69,6 +69,11 @@ BAD = {
         FILES | {"Train/Train_Aligned_Faces/Bored/M_1.png": picture(1, (143, 181))},
         "Train/Train_Aligned_Faces/Bored/M_1.png in PATH lies in no folder of a class: "
         "expected Angry, Disgust, Fear, Happy, Neutral, Sad, Surprise; move it or take it out.",
+    ),
+    "a picture in two classes": (
+        FILES | {SAD.replace("/Sad/", "/Surprise/"): picture(1, (143, 181))},
+        f"{SAD.replace('/Sad/', '/Surprise/')} in PATH has the name of {SAD}, and a picture has one class: "
+        "keep one of the two.",
     ),
     "an empty class": (
         {name: data for name, data in FILES.items() if "/Sad/" not in name},
@@ -110,4 +115,4 @@ def test_check_lists_all_faults_at_once(tmp_path):
     files = BAD["an unknown class"][0] | {SAD: b"", SAD + ".txt": b"", SAD.replace("/Sad/", "/Happy/"): b"x"}
     report = check_dataset("sfew", write(tmp_path / "tree", files))
     assert len(report.faults) == 4 and not report.usable
-    assert "1 files among the pictures of" in report.faults[-1]
+    assert "1 file among the pictures of" in report.faults[-1]
