@@ -46,8 +46,8 @@ class Record(BaseModel):
     Attributes:
         method, row, dataset, profile, fold, seed: which run it is.
         split: the split that ``metrics`` were measured on.
-        alignment: how the faces came to lie in the picture: ``as drawn``, ``as delivered``, or
-            the aligner's template (:data:`fer_lib.data.align.ALIGNMENT`).
+        alignment: how the faces came to lie in the picture: ``as drawn``, or what the dataset's
+            :class:`fer_lib.data.layout.Layout` says: ``as delivered``, ``middle square``, ``eyes-1`` ...
         parameters: every parameter of the run, resolved.
         fingerprint: digest of each split's faces, by split (:class:`fer_lib.data.faceset.FaceSet`).
         metrics, intervals, confusion: see :class:`fer_lib.evaluate.Scores`; of the last epoch.

@@ -17,7 +17,8 @@ class Layout:
         check: ``check(path)``.
         module: the module that holds both, for a record's digest of sources.
         folds: how many folds of people, where the dataset has no official split; else 1.
-        alignment: ``as delivered``, or the name of the template to which ``load`` aligns.
+        alignment: how faces come to lie in the picture: ``as delivered``, ``middle square``, a face box,
+            or the name of the template to which ``load`` aligns.
 
     Explained in: book/data.md
     """

@@ -265,8 +265,8 @@ def test_an_absent_split_is_named(tmp_path, files):
 
 
 def test_unknown_names_are_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(FerError, match=r"no dataset 'ferpluss': choose faces, or on disk .*ferplus"):
-        load_dataset("ferpluss", tmp_path, "train")
+    with pytest.raises(FerError, match=r"no dataset 'qq': choose faces, or on disk .*ferplus"):
+        load_dataset("qq", tmp_path, "train")
     with pytest.raises(FerError, match="no split 'valid': take one of train, val, test"):
         load_dataset("ferplus", tmp_path, "valid")
 
