@@ -131,6 +131,8 @@ class Cascade(Method):
         was_training = self.training
         self.eval()
         rows: dict[str, list[Tensor]] = {}
+        # Small batches: each image is held in many versions at once.
+        loader = Loader(loader.faces, 64, loader.device, loader.size, degrade=loader.degrade)
         for batch in loader.epoch():
             for name, values in self._compare(batch, judge).items():
                 rows.setdefault(name, []).append(values.float().cpu())

@@ -74,8 +74,9 @@ class LLENet(nn.Module):
             return image * torch.exp(3 * torch.tanh(self.illumination(features).float()))
         light = image
         if self.curve is not None:
-            self.curves = torch.tanh(self.curve(features).float())  # (B, 24, H, W)
-            light = light_curve(image, self.curves)
+            curves = torch.tanh(self.curve(features).float())  # (B, 24, H, W)
+            self.curves = curves if torch.is_grad_enabled() else None
+            light = light_curve(image, curves)
         return light if self.detail is None else light + 0.5 * torch.tanh(self.detail(features).float())
 
 
@@ -122,7 +123,7 @@ def roughness(curves: Tensor) -> Tensor:
 
     Explained in: book/ll_fer.ipynb
     """
-    return curves.diff(dim=-1).square().mean() + curves.diff(dim=-2).square().mean()
+    return F.mse_loss(curves[..., 1:], curves[..., :-1]) + F.mse_loss(curves[..., 1:, :], curves[..., :-1, :])
 
 
 class LLFER(Cascade):
@@ -186,7 +187,7 @@ class LLFER(Cascade):
         "A5": {**_ALONE, "reader": "finetune"},
         "A6": {**_DARK, "reader": "frozen"},
         "A7": _DARK,
-        "A8": {**_DARK, "pixel": 0.0},
+        "A8": {**_DARK, "pixel": 0.0, "features": 0.0},
         "A9-curve": {**_DARK, "head": "curve"},
         "A9-detail": {**_DARK, "head": "detail"},
         "A9-retinex": {**_DARK, "head": "retinex"},

@@ -226,12 +226,12 @@ class SRFER(Cascade):
 
 
 def _fsrcnn(width: int, scale: int) -> nn.Sequential:
-    narrow = max(width // 4, 8)
-    middle = [layer for _ in range(4) for layer in (nn.Conv2d(narrow, narrow, 3, padding=1), nn.PReLU(narrow))]
+    thin = max(width // 4, 8)
+    middle = [layer for _ in range(4) for layer in (nn.Conv2d(thin, thin, 3, padding=1), nn.PReLU(thin))]
     last = nn.ConvTranspose2d(width, 3, 9, stride=scale, padding=4, output_padding=scale - 1)
     return nn.Sequential(
-        nn.Conv2d(3, width, 5, padding=2), nn.PReLU(width), nn.Conv2d(width, narrow, 1), nn.PReLU(narrow), *middle,
-        nn.Conv2d(narrow, width, 1), nn.PReLU(width), zeroed(last),
+        nn.Conv2d(3, width, 5, padding=2), nn.PReLU(width), nn.Conv2d(width, thin, 1), nn.PReLU(thin), *middle,
+        nn.Conv2d(thin, width, 1), nn.PReLU(width), zeroed(last),
     )  # fmt: skip
 
 
