@@ -101,15 +101,15 @@ class Cascade(Method):
             return {"cross-entropy": Term(F.cross_entropy(self.recognizer(restored).logits.float(), batch.label))}
         clean = batch.image if batch.clean is None else batch.clean
         restored = self.restorer(batch.image).float()
-        terms = self.reconstruction(restored, clean)
+        terms = self.reconstruction(restored, clean, batch.image)
         if stage != "joint":
             return terms
         scaled = {name: term._replace(weight=self.switches.pixel * term.weight) for name, term in terms.items()}
         return scaled | self._guided(restored, clean, batch.label, terms)
 
     @abstractmethod
-    def reconstruction(self, restored: Tensor, clean: Tensor) -> dict[str, Term]:
-        """How far the restored images (B, 3, H, W) are from the clean ones, in pixels."""
+    def reconstruction(self, restored: Tensor, clean: Tensor, image: Tensor) -> dict[str, Term]:
+        """What is wrong with the restored images (B, 3, H, W), by their pixels: clean and degraded ones beside them."""
 
     @abstractmethod
     def guidance(self, restored: Tensor, clean: Tensor, label: Tensor) -> dict[str, tuple[Tensor, float]]:

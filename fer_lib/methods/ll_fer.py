@@ -15,31 +15,15 @@ from fer_lib.data.loader import Loader
 from fer_lib.errors import FerError
 from fer_lib.methods.cascade import READERS, Cascade, feature_distances, narrow
 from fer_lib.methods.method import Term
+from fer_lib.methods.zero_dce import STEPS, DCENet, light_curve, zero_reference
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.blocks import UNet, zeroed
 
+LEARNED = ("llenet", "zero_dce")
 FIXED = ("none", "stretch", "gamma", "equalize", "clahe")
-STEPS = 8  # of the light curve, as in Zero-DCE
 EPSILON = 1e-3
 _DARK = {"degrade": "low_light:mixed"}
 _ALONE = {**_DARK, "joint": False, "reader": "frozen"}
-
-
-def light_curve(image: Tensor, curves: Tensor) -> Tensor:
-    r"""Brighten or darken each pixel by steps [guo2020zerodce]: :math:`x \leftarrow x + r_t\,(x^2 - x)`.
-
-    With :math:`|r_t| \le 1` values in [0, 1] stay there and their order is kept; a negative
-    :math:`r_t` brightens.
-
-    Args:
-        image: (B, 3, H, W) in [0, 1].
-        curves: (B, 3 * T, H, W) in [-1, 1], T steps.
-
-    Explained in: book/ll_fer.ipynb
-    """
-    for step in curves.split(3, dim=1):
-        image = image + step * (image.square() - image)
-    return image
 
 
 class LLENet(nn.Module):
@@ -137,7 +121,8 @@ class LLFER(Cascade):
         """What restores, what is trained when, and what counts how much.
 
         Attributes:
-            restorer: ``llenet``, or a fixed control: ``none``, ``stretch``, ``gamma``, ``equalize``, ``clahe``.
+            restorer: ``llenet``; ``zero_dce``, which learns from dark pictures alone; or a fixed control:
+                ``none``, ``stretch``, ``gamma``, ``equalize``, ``clahe``.
             width, head, attention, skips: see :class:`LLENet`; width 0 is 8 beside a narrow recognizer, else 32.
             joint: whether a joint stage follows the restoring one.
             reader: the recognizer is ``frozen``, ``finetune`` (a twentieth of the learning rate, steady
@@ -169,11 +154,11 @@ class LLFER(Cascade):
         warmup: float = 0.25
 
         def __post_init__(self):
-            known = {"restorer": ("llenet", *FIXED), "head": ("both", "curve", "detail", "retinex"), "reader": READERS}
+            known = {"restorer": (*LEARNED, *FIXED), "head": ("both", "curve", "detail", "retinex"), "reader": READERS}
             for name, values in known.items():
                 if getattr(self, name) not in values:
                     raise FerError(f"{name} cannot be '{getattr(self, name)}': choose one of {', '.join(values)}.")
-            if self.joint and self.restorer != "llenet":
+            if self.joint and self.restorer in FIXED:
                 raise FerError(f"The restorer '{self.restorer}' cannot learn, so joint must be false.")
 
     name = "ll_fer"
@@ -184,6 +169,7 @@ class LLFER(Cascade):
         **{f"A2-{kind}": {**_ALONE, "restorer": kind, "epochs": 1} for kind in FIXED[1:]},
         "A3": {**_ALONE, "restorer": "none", "reader": "retrain"},
         "A4": _ALONE,
+        "A4-zero-dce": {**_ALONE, "restorer": "zero_dce"},
         "A5": {**_ALONE, "reader": "finetune"},
         "A6": {**_DARK, "reader": "frozen"},
         "A7": _DARK,
@@ -199,12 +185,17 @@ class LLFER(Cascade):
 
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
         s = switches
-        learned = s.restorer == "llenet"
         width = s.width or (8 if narrow(backbone) else 32)
-        restorer = LLENet(width, s.head, s.attention, s.skips) if learned else FixedEnhancer(s.restorer)
+        if s.restorer == "zero_dce":
+            restorer = DCENet()
+        else:
+            learned = s.restorer == "llenet"
+            restorer = LLENet(width, s.head, s.attention, s.skips) if learned else FixedEnhancer(s.restorer)
         super().__init__(switches, restorer, backbone, classes)
 
-    def reconstruction(self, restored: Tensor, clean: Tensor) -> dict[str, Term]:
+    def reconstruction(self, restored: Tensor, clean: Tensor, image: Tensor) -> dict[str, Term]:
+        if isinstance(self.restorer, DCENet):
+            return zero_reference(restored, image.expand_as(restored), self.restorer.curves)
         clean = clean.expand_as(restored)
         terms = {
             "charbonnier": Term(charbonnier(restored, clean)),

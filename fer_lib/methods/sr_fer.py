@@ -196,7 +196,7 @@ class SRFER(Cascade):
         restorer = SuperResolver(switches.restorer, switches.scale, backbone.size, width)
         super().__init__(switches, restorer, backbone, classes)
 
-    def reconstruction(self, restored: Tensor, clean: Tensor) -> dict[str, Term]:
+    def reconstruction(self, restored: Tensor, clean: Tensor, image: Tensor) -> dict[str, Term]:
         return {"pixels": Term(F.l1_loss(restored, clean.expand_as(restored)))}
 
     def guidance(self, restored: Tensor, clean: Tensor, label: Tensor) -> dict[str, tuple[Tensor, float]]:

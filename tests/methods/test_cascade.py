@@ -105,7 +105,7 @@ def test_a_guide_pulls_at_the_image_with_its_share(name):
     method, batch = moved(build(name, warmup=0.0)), degraded(name)
     method.progress = 0.0
     restored = method.restorer(batch.image).detach().requires_grad_()
-    pixel = method.reconstruction(restored, batch.clean)
+    pixel = method.reconstruction(restored, batch.clean, batch.image)
     main = torch.autograd.grad(sum(t.weight * t.value for t in pixel.values()), restored, retain_graph=True, allow_unused=True)
     guided = method._guided(restored, batch.clean, batch.label, pixel)
     for guide, (value, weight) in guided.items():

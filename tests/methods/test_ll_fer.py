@@ -7,7 +7,7 @@ from fer_lib.data.degrade import low_light
 from fer_lib.data.faces import make_faces
 from fer_lib.errors import FerError
 from fer_lib.methods.cascade import psnr
-from fer_lib.methods.ll_fer import FIXED, LLFER, FixedEnhancer, LLENet, charbonnier, light_curve, roughness
+from fer_lib.methods.ll_fer import FIXED, LLFER, FixedEnhancer, LLENet, charbonnier, roughness
 from fer_lib.nets.backbone import Backbone
 
 
@@ -27,21 +27,11 @@ def test_grey_becomes_three_equal_channels():
     assert torch.allclose(LLENet(4)(x), x.expand(-1, 3, -1, -1), atol=1e-6)
 
 
-def test_the_curve_keeps_the_range_and_the_order_and_its_sign_is_known():
-    values = torch.linspace(0, 1, 101).view(1, 1, 1, -1).expand(1, 3, 1, -1)
-    curves = (torch.rand(40, 24, 1, 1, generator=torch.Generator().manual_seed(2)) * 2 - 1).expand(-1, -1, 1, 101)
-    lit = light_curve(values.expand(40, -1, -1, -1), curves)
-    assert (lit.diff(dim=-1) >= -1e-6).all() and lit.min() >= 0 and lit.max() <= 1
-    brighter = light_curve(values, torch.full((1, 24, 1, 101), -0.5))
-    assert (brighter[..., 1:-1] > values[..., 1:-1]).all()
-    assert light_curve(torch.tensor([0.5]).view(1, 1, 1, 1), torch.full((1, 3, 1, 1), -1.0))[0, 0] == 0.75
-
-
 def test_losses_are_zero_on_equal_images_and_by_hand_elsewhere():
     x = images()
     method = LLFER(LLFER.Switches(width=4), Backbone("resnet10_narrow", 2, size=20), 8).eval()
     method.restorer(x)
-    terms = method.reconstruction(x, x)
+    terms = method.reconstruction(x, x, x)
     assert {name: term.value.item() for name, term in terms.items()} == dict.fromkeys(terms, 0.0)
     guided = method.guidance(x, x, torch.tensor([0, 1, 2]))
     assert guided["feature distance"][0].item() == 0
@@ -64,7 +54,7 @@ def test_fixed_enhancers():
 @pytest.mark.parametrize(
     "switches, sentence",
     [
-        ({"restorer": "magic"}, "restorer cannot be 'magic': choose one of llenet, none, stretch"),
+        ({"restorer": "magic"}, "restorer cannot be 'magic': choose one of llenet, zero_dce, none, stretch"),
         ({"head": "no"}, "head cannot be 'no': choose one of both, curve"),
         ({"reader": "asleep"}, "reader cannot be 'asleep': choose one of frozen"),
         ({"restorer": "gamma"}, "The restorer 'gamma' cannot learn, so joint must be false"),
