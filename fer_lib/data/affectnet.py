@@ -9,11 +9,12 @@ import numpy as np
 from fer_lib.data.archive import Archive
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.layout import Layout
+from fer_lib.data.listing import Listing
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.reading import check_tree, load_tree
 from fer_lib.data.report import Faults, Report, fault
 from fer_lib.data.square import square
-from fer_lib.data.tree import Listing, Row, Tree, tops
+from fer_lib.data.tree import Row, Tree, tops
 from fer_lib.emotions import AFFECTNET_LABELS, Emotion
 from fer_lib.errors import FerError
 
@@ -100,7 +101,7 @@ class _Eight(Tree):
         other = [name for name in self.archive.members if name.rpartition("/")[2] == LISTS["test"]]
         return [self.sole(lists), *self.archive.below(self.folder + IMAGES), *(other if source != "test" else [])]
 
-    def rows(self, source: str, faults: Faults = None) -> Listing:
+    def rows(self, source: str, faults: Faults = None) -> Listing[Row]:
         listing, seen, tested = Listing(removed={"no emotion": 0}), set(), self._tested(source)
         for name, label, box, where in (self._annotated if self.new else self._listed)(source, faults):
             corners = _numbers(box or [])

@@ -11,10 +11,11 @@ from fer_lib.data.archive import Archive
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.layout import Layout
+from fer_lib.data.listing import Listing
 from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.sequences import Sequences, Shot, Shots
+from fer_lib.data.sequences import Sequences, Shot
 from fer_lib.emotions import CKPLUS_LABELS, Emotion
 
 NAME, WITH_NEUTRAL = "ckplus", "ckplus-neutral"
@@ -97,8 +98,8 @@ class _CKPlus(Sequences):
     def members(self) -> list[str]:
         return [name for kind in self.files.values() for frames in kind.values() for name in frames.values()]
 
-    def shots(self, faults: Faults = None) -> Shots:
-        found = Shots()
+    def shots(self, faults: Faults = None) -> Listing[Shot]:
+        found = Listing()
         pictures, labels = self.files["cohn-kanade-images"], self.files["Emotion"]
         found.removed["no label"] = PEAK * len(set(pictures) - set(labels))
         for (person, act), files in sorted(labels.items()):

@@ -11,11 +11,12 @@ import numpy as np
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.layout import Layout
+from fer_lib.data.listing import Listing
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.reading import check_tree, load_tree
 from fer_lib.data.report import Faults, Report, fault
 from fer_lib.data.square import MIDDLE, square
-from fer_lib.data.tree import Listing, Row, Tree
+from fer_lib.data.tree import Row, Tree
 from fer_lib.emotions import FACIAL_EXPRESSIONS_WORDS
 from fer_lib.errors import FerError
 
@@ -88,7 +89,7 @@ class _FacialExpressions(Tree):
     def members(self, source: str) -> list[str]:
         return [self.list, *self.archive.below(self.folder)]
 
-    def rows(self, source: str, faults: Faults = None) -> Listing:
+    def rows(self, source: str, faults: Faults = None) -> Listing[Row]:
         rows = {}
         for line, cells in enumerate(self.archive.table(self.list), 1):
             cells = [cell.strip() for cell in cells]
@@ -112,7 +113,7 @@ class _FacialExpressions(Tree):
     def read(self, data: bytes, row: Row) -> np.ndarray:
         return square(read_pixels(data, 1, modes=COLOUR), SIZE)
 
-    def _without_twins(self, rows: list[Row]) -> Listing:
+    def _without_twins(self, rows: list[Row]) -> Listing[Row]:
         """People who share a file become one person, by the name that comes first."""
         files, notes, one = defaultdict(list), [], {}
         for row in rows:

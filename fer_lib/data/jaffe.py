@@ -8,10 +8,11 @@ import numpy as np
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.layout import Layout
+from fer_lib.data.listing import Listing
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.reading import check_tree, load_tree
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.tree import PICTURES, Listing, Row, Tree
+from fer_lib.data.tree import PICTURES, Row, Tree
 from fer_lib.emotions import JAFFE_CODES
 
 NAME = "jaffe"
@@ -78,7 +79,7 @@ class _Jaffe(Tree):
     def members(self, source: str) -> list[str]:
         return [name for name in self.archive.below(self.folder) if name.rpartition("/")[0] == self.folder]
 
-    def rows(self, source: str, faults: Faults = None) -> Listing:
+    def rows(self, source: str, faults: Faults = None) -> Listing[Row]:
         members = self.members(source)
         listing = Listing(notes=self.strangers(members))
         for name in (name for name in members if name.lower().endswith(PICTURES)):

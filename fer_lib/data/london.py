@@ -12,10 +12,11 @@ from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.follow import SURE, follow_eyes
 from fer_lib.data.layout import Layout
+from fer_lib.data.listing import Listing
 from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import read_pixels
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.sequences import Sequences, Shot, Shots
+from fer_lib.data.sequences import Sequences, Shot
 from fer_lib.emotions import LONDON_FOLDERS
 
 NAME = "london"
@@ -90,8 +91,8 @@ class _London(Sequences):
         folders = [name for folder in FILES for name in self.archive.below(self.top + folder)]
         return [*folders, *(name for name in [self.top + LIST] if name in self.archive)]
 
-    def shots(self, faults: Faults = None) -> Shots:
-        found = Shots()
+    def shots(self, faults: Faults = None) -> Listing[Shot]:
+        found = Listing()
         for person in self._listed(found, faults):
             names = {folder: f"{self.top}{folder}/{person}_{kind}" for folder, kind in FILES.items()}
             if absent := [f"{name}.jpg" for name in names.values() if f"{name}.jpg" not in self.archive]:
@@ -128,7 +129,7 @@ class _London(Sequences):
         marks[0, :2] = eyes
         return self.aligned(pixels, marks)
 
-    def _listed(self, found: Shots, faults: Faults) -> list[str]:
+    def _listed(self, found: Listing[Shot], faults: Faults) -> list[str]:
         """The people of the list, and those who have pictures without being listed."""
         name = self.top + LIST
         if name not in self.archive:

@@ -11,10 +11,11 @@ from fer_lib.data.archive import Archive
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.layout import Layout
+from fer_lib.data.listing import Listing
 from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.sequences import SIZE, TEXT_BYTES, Sequences, Shot, Shots
+from fer_lib.data.sequences import SIZE, TEXT_BYTES, Sequences, Shot
 from fer_lib.data.square import MIDDLE, square
 from fer_lib.emotions import MMI_LABELS
 
@@ -95,8 +96,8 @@ class _MMI(Sequences):
     def members(self) -> list[str]:
         return [name for names in self.sessions.values() for name in names]
 
-    def shots(self, faults: Faults = None) -> Shots:
-        found = Shots(removed={"no basic emotion": 0, "profile only": 0})
+    def shots(self, faults: Faults = None) -> Listing[Shot]:
+        found = Listing(removed={"no basic emotion": 0, "profile only": 0})
         for session, names in sorted(self.sessions.items()):
             labels = [name for name in names if _LABEL.fullmatch(name.rpartition("/")[2])]
             where = f"{session} in {self.archive.path}"

@@ -11,10 +11,11 @@ from fer_lib.data.archive import Archive
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.folds import FOLDS
 from fer_lib.data.layout import Layout
+from fer_lib.data.listing import Listing
 from fer_lib.data.pairs import check_pairs, load_pairs
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.sequences import SIZE, Sequences, Shot, Shots
+from fer_lib.data.sequences import SIZE, Sequences, Shot
 from fer_lib.data.square import MIDDLE, square
 from fer_lib.emotions import OULU_FOLDERS
 
@@ -94,8 +95,8 @@ class _OuluCasia(Sequences):
     def members(self) -> list[str]:
         return [name for frames in self.acts.values() for name in frames.values()]
 
-    def shots(self, faults: Faults = None) -> Shots:
-        found = Shots()
+    def shots(self, faults: Faults = None) -> Listing[Shot]:
+        found = Listing()
         for (person, act), frames in sorted(self.acts.items()):
             folder, numbers = next(iter(frames.values())).rpartition("/")[0], sorted(frames)
             where = f"{folder} in {self.archive.path}"

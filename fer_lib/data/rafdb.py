@@ -7,10 +7,11 @@ import numpy as np
 
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.layout import Layout
+from fer_lib.data.listing import Listing
 from fer_lib.data.pixels import read_pixels
 from fer_lib.data.reading import check_tree, load_tree
 from fer_lib.data.report import Faults, Report, fault
-from fer_lib.data.tree import Listing, Row, Tree
+from fer_lib.data.tree import Row, Tree
 from fer_lib.emotions import RAFDB_LABELS
 from fer_lib.errors import FerError
 
@@ -86,7 +87,7 @@ class _RafDb(Tree):
         start = f"{self.folder}/{_prefix(source)}_"
         return [self.list, *(name for name in self.archive.below(self.folder) if name.startswith(start))]
 
-    def rows(self, source: str, faults: Faults = None) -> Listing:
+    def rows(self, source: str, faults: Faults = None) -> Listing[Row]:
         listing, seen = Listing(), set()
         for line, cells in enumerate(self.archive.table(self.list), 1):
             text, where = ",".join(cells).strip(), self.archive.where(self.list, line)

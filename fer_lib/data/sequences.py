@@ -5,8 +5,7 @@ picture is the neutral twin of each, in ``read`` how a picture becomes pixels, a
 module's ``load`` and ``check`` call ``load_pairs`` and ``check_pairs`` of :mod:`fer_lib.data.pairs`.
 """
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from abc import abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 from fer_lib.data.align import align, eye_centres
 from fer_lib.data.archive import Archive
 from fer_lib.data.folds import person_folds
+from fer_lib.data.listing import Listing, Opened
 from fer_lib.data.report import Faults, fault
 from fer_lib.emotions import NAMES, Emotion
 from fer_lib.errors import FerError
@@ -42,32 +42,13 @@ class Shot(NamedTuple):
     person: str
 
 
-@dataclass
-class Shots:
-    """The faces of a dataset before their pictures are opened.
-
-    Attributes:
-        rows: the faces that remain.
-        removed: rule -> faces that it left out.
-        notes: sentences about what is odd and leaves the set usable.
-
-    Explained in: book/data.md
-    """
-
-    rows: list[Shot] = field(default_factory=list)
-    removed: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-class Sequences(ABC):
+class Sequences(Opened):
     """A dataset with neutral twins, opened in a folder or zip; each loader has its own subclass.
 
     The constructor raises FerError if the archive holds another dataset.
 
     Attributes:
-        name: as ``--dataset`` spells it, and ``title`` as a sentence does.
-        expected: the tree, as a sentence names it.
-        version: to be raised when the decoded pictures or their order change.
+        name, title, expected, version: of :class:`fer_lib.data.listing.Opened`.
         channels: 1 for grey, 3 for colour.
         classes: 8, or 7 without contempt.
         emotions: those the set shows; one without a face is a fault, any other emotion is not missed.
@@ -79,8 +60,6 @@ class Sequences(ABC):
     Explained in: book/data.md
     """
 
-    name = title = expected = ""
-    version = 1
     channels = 3
     classes = len(NAMES)
     emotions: tuple[Emotion, ...] = ()
@@ -89,7 +68,7 @@ class Sequences(ABC):
     published = 0
 
     def __init__(self, archive: Archive):
-        self.archive = archive
+        super().__init__(archive)
         self.marks: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -97,25 +76,12 @@ class Sequences(ABC):
         """The members that decide the content."""
 
     @abstractmethod
-    def shots(self, faults: Faults = None) -> Shots:
+    def shots(self, faults: Faults = None) -> Listing[Shot]:
         """The faces; fills ``marks``. Raises FerError at the first fault if ``faults`` is None."""
 
     @abstractmethod
     def read(self, data: bytes, name: str) -> np.ndarray:
         """The pixels of a picture, uint8 (channels, SIZE, SIZE). Raises ValueError if they do not fit."""
-
-    def unlike(self) -> FerError:
-        """The error where the archive holds something else."""
-        return FerError(f"{self.archive.path} holds no {self.title}: expected {self.expected}.")
-
-    def sole(self, places: set[str]) -> str:
-        """The one folder that holds the dataset. Raises FerError if there is none, or more."""
-        if not places:
-            raise self.unlike()
-        if len(places) > 1:
-            named = ", ".join(place or "the top" for place in sorted(places))
-            raise FerError(f"{self.archive.path} holds {self.title} more than once ({named}): give one of them alone.")
-        return min(places)
 
     def aligned(self, pixels: np.ndarray, marks: Tensor) -> np.ndarray:
         """The face in a picture (C, H, W), uint8 (C, SIZE, SIZE). Raises ValueError if an eye lies outside."""

@@ -7,11 +7,12 @@ import numpy as np
 
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.layout import Layout
+from fer_lib.data.listing import Listing
 from fer_lib.data.pixels import COLOUR, read_pixels
 from fer_lib.data.reading import check_tree, load_tree
 from fer_lib.data.report import Faults, Report, fault
 from fer_lib.data.square import MIDDLE, square
-from fer_lib.data.tree import PICTURES, Listing, Row, Tree
+from fer_lib.data.tree import PICTURES, Row, Tree
 from fer_lib.emotions import SFEW_FOLDERS
 
 NAME = "sfew"
@@ -74,7 +75,7 @@ class _Sfew(Tree):
     def members(self, source: str) -> list[str]:
         return self.archive.below(self.folders[source]) if self.folders[source] else []
 
-    def rows(self, source: str, faults: Faults = None) -> Listing:
+    def rows(self, source: str, faults: Faults = None) -> Listing[Row]:
         members = self.members(source)
         listing, seen = Listing(notes=self.strangers(members)), {}
         for name in (name for name in members if name.lower().endswith(PICTURES)):

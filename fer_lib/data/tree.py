@@ -7,9 +7,8 @@ the module call ``load_tree`` and ``check_tree`` of :mod:`fer_lib.data.reading`.
 the one with folds of people.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from fer_lib.data.archive import Archive, decode
 from fer_lib.data.faceset import SPLITS
 from fer_lib.data.folds import person_folds
 from fer_lib.data.holdout import held_out
+from fer_lib.data.listing import Listing, Opened
 from fer_lib.data.report import Faults
 from fer_lib.errors import FerError
 
@@ -42,32 +42,13 @@ class Row(NamedTuple):
     box: tuple[float, ...] = ()
 
 
-@dataclass
-class Listing:
-    """What one source lists.
-
-    Attributes:
-        rows: the faces that remain.
-        removed: rule -> rows that it left out.
-        notes: sentences about what is odd and leaves the set usable.
-
-    Explained in: book/data.md
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    removed: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-class Tree(ABC):
+class Tree(Opened):
     """A dataset opened in a folder or zip; each loader has its own subclass.
 
     The constructor raises FerError if the archive holds another dataset.
 
     Attributes:
-        name: as ``--dataset`` spells it, and ``title`` as a sentence does.
-        expected: the tree, as a sentence names it.
-        version: to be raised when the decoded pictures or their order change.
+        name, title, expected, version: of :class:`fer_lib.data.listing.Opened`.
         shape: of a picture, (C, S, S).
         classes: 8, or 7 without contempt.
         folds: how many folds of people; 1 where the split is official.
@@ -79,8 +60,7 @@ class Tree(ABC):
     Explained in: book/data.md
     """
 
-    name = title = expected = store = ""
-    version = 1
+    store = ""
     shape = (3, 0, 0)
     classes = 7
     folds = 1
@@ -88,15 +68,12 @@ class Tree(ABC):
     sources: dict[str, str] = {"train": "train+val", "val": "train+val", "test": "test"}
     published: dict[str, int] = {}
 
-    def __init__(self, archive: Archive):
-        self.archive = archive
-
     @abstractmethod
     def members(self, source: str) -> list[str]:
         """The members that decide the content of a source; none: it is not there."""
 
     @abstractmethod
-    def rows(self, source: str, faults: Faults = None) -> Listing:
+    def rows(self, source: str, faults: Faults = None) -> Listing[Row]:
         """The faces of a source. Raises FerError at the first fault if ``faults`` is None."""
 
     @abstractmethod
@@ -127,21 +104,7 @@ class Tree(ABC):
         Raises:
             FerError: if there is none, or more than one.
         """
-        found = tops(self.archive, *inner)
-        if not found:
-            raise self.unlike()
-        return self.sole(found)
-
-    def sole(self, places: list[str]) -> str:
-        """The one of these folders. Raises FerError if there are more."""
-        if len(places) > 1:
-            named = ", ".join(place or "the top" for place in places)
-            raise FerError(f"{self.archive.path} holds {self.title} more than once ({named}): give one of them alone.")
-        return places[0]
-
-    def unlike(self) -> FerError:
-        """The error where the archive holds something else."""
-        return FerError(f"{self.archive.path} holds no {self.title}: expected {self.expected}.")
+        return self.sole(tops(self.archive, *inner))
 
     def absent(self, source: str) -> str:
         """The sentence about a source that is not there."""
