@@ -15,6 +15,7 @@ PROFILES: dict[str, Recipe] = {
     "smoke": _SMALL.model_copy(
         update=dict(size=48, train_images=96, val_images=64, test_images=64, epochs=2, warmup=0.0)
     ),
+    "page": _SMALL.model_copy(update=dict(size=48, train_images=1000, val_images=200, test_images=300, epochs=6)),
     "quick": _SMALL.model_copy(update=dict(train_images=4000, val_images=1000, test_images=1000, epochs=8)),
     "laptop": _SMALL.model_copy(update=dict(backbone="resnet18_narrow", size=48, batch_size=64, epochs=14, augment=1.0)),
     "full": Recipe(epochs=60, ema=0.999),
@@ -35,7 +36,8 @@ class Parameters(BaseModel):
         row: a row of the method's ablation table.
         dataset: ``faces`` (procedural, nothing to download) or a layout of :mod:`fer_lib.data`.
         data: where the dataset lies; not for ``faces``.
-        profile: ``smoke`` (seconds, for tests), ``quick`` (a chapter on a laptop),
+        profile: ``smoke`` (seconds, for tests), ``page`` (what a method's chapter trains while the
+            book is built), ``quick`` (a row of a table on a laptop, minutes),
             ``laptop`` (real data on two CPU cores, up to half an hour), ``full`` (a GPU).
         fold: which people are tested and which validate, where a dataset has no official split.
         seed: of the weights, the order and the augmentation; the faces stay the same.
@@ -56,7 +58,7 @@ class Parameters(BaseModel):
     row: str = "R0"
     dataset: str = "faces"
     data: str = ""
-    profile: Literal["smoke", "quick", "laptop", "full"] = "quick"
+    profile: Literal["smoke", "page", "quick", "laptop", "full"] = "quick"
     fold: int = Field(0, ge=0)
     seed: int = Field(0, ge=0)
     device: str = "auto"

@@ -150,7 +150,7 @@ def test_a_notebooks_globals():
         Parameters.of({"seed": 4, "sed": 1})
     with pytest.raises(FerError, match="Parameter seed cannot be 'one': input should be a valid integer"):
         Parameters.of({"seed": "one"})
-    with pytest.raises(FerError, match="Parameter profile cannot be 'fast': input should be 'smoke', 'quick'"):
+    with pytest.raises(FerError, match="Parameter profile cannot be 'fast': input should be 'smoke', 'page', 'quick'"):
         Parameters.of({"profile": "fast"})
 
 
