@@ -2,11 +2,12 @@
 VENV := .venv/bin/python
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 
-.PHONY: help book test lock install clean
+.PHONY: help book test rerun lock install clean
 
 help:
 	@echo "make book    execute the chapters and render the book to _build/html"
 	@echo "make test    run every test, the notebooks at the smoke profile among them"
+	@echo "make rerun SWEEP=ll_fer CORES=2    the runs of sweeps/ll_fer.yaml that are not finished"
 	@echo "make lock    pin again what pyproject.toml asks for (UPGRADE=--upgrade takes the newest)"
 	@echo "make clean   delete the rendered book and its execution cache"
 	@echo "Both make book and make test first fill .venv, once. PYTHON=... names the Python to use."
@@ -16,6 +17,9 @@ book: install
 
 test: install
 	@$(VENV) -m pytest --nbmake --nbmake-timeout=600 -q --durations=5 book tests
+
+rerun: install
+	@$(VENV) -m fer_lib rerun $(SWEEP) --cores $(or $(CORES),1) $(if $(OUT),--out $(OUT)) -- $(ARGS)
 
 lock: install
 	@$(VENV) -m pip install --quiet uv

@@ -1,14 +1,18 @@
-"""The command line: ``python -m fer_lib run ...`` and ``python -m fer_lib data check ...``."""
+"""The command line: ``python -m fer_lib run``, ``rerun``, ``records`` and ``data check``."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from fer_lib.data import check_dataset
 from fer_lib.errors import FerError
+from fer_lib.ledger import export, find_records, ledger, promote
 from fer_lib.methods import METHODS
 from fer_lib.parameters import PROFILES, Parameters
-from fer_lib.run import run
+from fer_lib.record import RESULTS
+from fer_lib.run import RUNS, run
+from fer_lib.sweep import rerun
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,6 +31,23 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     knobs = {name: value for name, value in vars(options).items() if name in Parameters.model_fields}
     run(Parameters.of(knobs, overrides=" ".join(options.set)))
+    return 0
+
+
+def _rerun(options: argparse.Namespace) -> int:
+    failed = rerun(options.sweep, Path(options.out), options.cores, tuple(options.snakemake))
+    return 1 if failed else 0
+
+
+def _records(options: argparse.Namespace) -> int:
+    which = {name: getattr(options, name) for name in ("method", "row", "dataset", "profile") if getattr(options, name)}
+    found = find_records(Path(options.folder), stale=True if options.stale else None, **which)
+    table = ledger(found.values())
+    print(table.drop(columns=["overrides", "device", "finished"]).to_string(index=False) if found else "No such record.")
+    for path in options.export:
+        export(table, Path(path))
+    if options.promote:
+        print(f"{len(promote(found))} records copied to {os.path.relpath(RESULTS)}")
     return 0
 
 
@@ -58,6 +79,20 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument(f"--{name}", default=default, help=f"{help_text} (default: {default or 'see the book'})")
     one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one parameter; may be repeated")
     one.set_defaults(call=_run)
+    many = commands.add_parser("rerun", help="run what a sweep file asks for and is not finished")
+    many.add_argument("sweep", help="a name in sweeps/, or the path of a YAML file")
+    many.add_argument("--out", default=str(RUNS), help="folder for records, notebooks and logs (default: runs)")
+    many.add_argument("--cores", type=int, default=1, help="how many runs at once (default: 1)")
+    many.add_argument("snakemake", nargs="*", help="after --: options of snakemake, for example --resources gpu=1")
+    many.set_defaults(call=_rerun)
+    records = commands.add_parser("records", help="list, export and promote the records in a folder")
+    records.add_argument("folder", help="for example runs, or book/results")
+    for name in ("method", "row", "dataset", "profile"):
+        records.add_argument(f"--{name}", default="", help=f"only records of this {name}")
+    records.add_argument("--stale", action="store_true", help="only records that are out of date")
+    records.add_argument("--export", action="append", default=[], metavar="FILE", help="also write a .csv or .parquet")
+    records.add_argument("--promote", action="store_true", help="copy them to book/results, where the chapters read them")
+    records.set_defaults(call=_records)
     data = commands.add_parser("data", help="look at a dataset on disk").add_subparsers(required=True, metavar="command")
     check = data.add_parser("check", help="count the faces and list what is wrong")
     check.add_argument("layout", help="name of the layout, for example ferplus")

@@ -81,6 +81,16 @@ class Parameters(BaseModel):
         except ValidationError as error:
             raise _one_sentence(error, "Parameter") from error
 
+    def recognizers(self) -> "list[Parameters]":
+        """The runs that this one starts from and is judged by: the baseline of its seed and of the next.
+
+        Overrides of the recipe hold for them too, ``degrade`` excepted; none for a method that starts by itself.
+        """
+        row = find_method(self.method).starts_from
+        shared = [x for x in self.overrides.split() if x.split("=")[0] in set(Recipe.model_fields) - {"degrade"}]
+        changes = {"method": "baseline", "row": row, "split": "", "overrides": " ".join(shared)}
+        return [self.model_copy(update={**changes, "seed": self.seed + k}) for k in (0, 1)] if row else []
+
     def resolve(self) -> tuple[Recipe, Any]:
         """The recipe and the method's switches: profile, what the method changes of it, row, overrides."""
         method = find_method(self.method)
@@ -138,9 +148,17 @@ def _convert(name: str, value: Any, kind: type) -> Any:
         raise FerError(f"Parameter {name} cannot be '{value}': it takes a {kind.__name__}.") from error
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def did_you_mean(name: str, known: list[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, or all of them.
+
+    Explained in: book/reruns.md
+    """
     near = difflib.get_close_matches(name, known, 1)
-    return f"There is no parameter '{name}': " + (f"did you mean '{near[0]}'?" if near else f"choose {', '.join(known)}.")
+    return f"did you mean '{near[0]}'?" if near else f"choose {', '.join(known)}."
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    return f"There is no parameter '{name}': {did_you_mean(name, known)}"
 
 
 def _one_sentence(error: ValidationError, what: str) -> FerError:

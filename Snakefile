@@ -1,0 +1,30 @@
+# One papermill run of a chapter for every run of the plan that `python -m fer_lib rerun` wrote.
+import json
+import sys
+
+PLAN = json.loads(open("plan.json").read())
+
+
+rule all:
+    input:
+        expand("{run}.json", run=PLAN),
+
+
+rule run:
+    input:
+        lambda wildcards: PLAN[wildcards.run]["after"],
+    output:
+        "{run}.json",
+    log:
+        "{run}.log",
+    params:
+        chapter=lambda wildcards: PLAN[wildcards.run]["chapter"],
+        python=sys.executable,
+    wildcard_constraints:
+        run=".+",
+    threads: 1
+    resources:
+        gpu=lambda wildcards: PLAN[wildcards.run]["gpu"],
+    shell:
+        "OMP_NUM_THREADS={threads} {params.python} -m papermill {params.chapter:q} {wildcards.run:q}.ipynb"
+        " -f {wildcards.run:q}.yaml --no-progress-bar --log-output > {log:q} 2>&1"

@@ -1,0 +1,55 @@
+"""Records as a table: filtered, exported whole or not at all, promoted if they are what their name says."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from fer_lib.errors import FerError
+from fer_lib.ledger import export, find_records, ledger, promote
+from fer_lib.record import RESULTS
+
+
+def test_filters_and_columns():
+    found = find_records(RESULTS, method="baseline", dataset="faces", row="R1")
+    assert len(found) == 3 and {path.parent.name for path in found} == {"baseline"}
+    table = ledger(found.values())
+    assert table.seed.tolist() == [0, 1, 2] and (table.accuracy > 50).all() and not table.stale.any()
+    assert find_records(RESULTS, stale=True, row="R1") == {}
+    assert list(ledger([]).columns) == list(table.columns)
+
+
+@pytest.mark.parametrize("ending, read", [(".csv", pd.read_csv), (".parquet", pd.read_parquet)])
+def test_exports_read_back(tmp_path, ending, read):
+    table = ledger(find_records(RESULTS, row="R1").values())
+    export(table, tmp_path / f"all{ending}")
+    assert read(tmp_path / f"all{ending}").accuracy.tolist() == table.accuracy.tolist()
+    assert [p.name for p in tmp_path.iterdir()] == [f"all{ending}"]
+
+
+def test_faults_in_one_sentence(tmp_path):
+    with pytest.raises(FerError, match=r"cannot be exported: let its name end in .csv or .parquet"):
+        export(ledger([]), tmp_path / "all.xls")
+    with pytest.raises(FerError, match="could not be written"):
+        export(ledger([]), tmp_path / "no" / "all.csv")
+    with pytest.raises(FerError, match="There is no folder"):
+        find_records(tmp_path / "no")
+
+
+def test_promotion_copies_what_is_valid_and_refuses_the_rest(tmp_path):
+    path = next(iter(find_records(RESULTS, row="R1")))
+    runs, results = tmp_path / "runs" / "baseline", tmp_path / "results"
+    runs.mkdir(parents=True)
+    copy = runs / path.name
+    copy.write_text(path.read_text())
+    assert promote(find_records(runs), results) == [results / "baseline" / path.name]
+    assert (results / "baseline" / path.name).read_text() == path.read_text()
+    good = json.loads(path.read_text())
+    for change, sentence in [
+        ({"sources": "0"}, "is stale: run it again"),
+        ({"parameters": good["parameters"] | {"overrides": "lr=1"}}, "has overrides"),
+    ]:
+        copy.write_text(json.dumps(good | change))
+        with pytest.raises(FerError, match=sentence):
+            promote(find_records(runs), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
