@@ -1,0 +1,51 @@
+"""Time the grouped local networks against as many separate ones: ``python tools/bench_lnl.py``.
+
+Prints, for each number of regions, seconds of a training step of both and their ratio, measured
+in turns in one process. ``book/lnl.ipynb`` reports the ratio.
+"""
+
+import time
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from fer_lib.nets.regions import LocalNetworks
+
+
+def separate(joined: LocalNetworks) -> list[LocalNetworks]:
+    """As many networks of one region each, with the same weights."""
+    m, alone = joined.regions, []
+    for k in range(m):
+        channels, width = joined.first.weight.shape[1], joined.feature.out_channels // m
+        one = LocalNetworks(1, channels, width, joined.head.out_channels // m, joined.before)
+        state = {name: v if v.ndim == 0 else v.chunk(m)[k] for name, v in joined.state_dict().items()}
+        one.load_state_dict(state)
+        alone.append(one)
+    return alone
+
+
+def step(networks: list[LocalNetworks], regions: Tensor, weight: Tensor) -> float:
+    """Seconds of one forward and backward pass."""
+    started = time.perf_counter()
+    count = regions.shape[1] // len(networks)
+    parts = zip(networks, regions.split(count, 1), weight.split(count, 1), strict=True)
+    sum(part.square().sum() for one in parts for part in one[0](*one[1:])).backward()
+    return time.perf_counter() - started
+
+
+def compare(side: int, channels: int = 16, width: int = 64, batch: int = 32, places: int = 32, turns: int = 15) -> tuple[float, float]:
+    """Median seconds of a step: (all in one, separate)."""
+    torch.manual_seed(0)
+    joined = LocalNetworks(side * side, channels, width, 8)
+    alone = separate(joined)
+    regions = torch.randn(batch, side * side, channels, places // side, places // side)
+    weight = torch.rand(batch, side * side)
+    times = [(step([joined], regions, weight), step(alone, regions, weight)) for _ in range(turns + 3)][3:]
+    return median(a for a, _ in times), median(b for _, b in times)
+
+
+if __name__ == "__main__":
+    for side in (2, 3, 4, 5):
+        one, many = compare(side)
+        print(f"{side * side:>2} regions: one {1000 * one:.1f} ms, separate {1000 * many:.1f} ms, ratio {many / one:.2f}")
