@@ -1,4 +1,4 @@
-"""LNL: the local non-local joint network, which weighs the regions of a face and hears the heavy ones louder [shi2024lnl].
+"""LNL: the local non-local joint network, which weighs a face's regions and hears the heavy ones louder [shi2024lnl].
 
 The paper states the parts and that the weights are fed back; every formula and size is our reference build.
 """
@@ -8,18 +8,19 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from fer_lib.data.degrade import upsample
 from fer_lib.data.loader import Batch, Loader
+from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
 from fer_lib.methods.method import Method, Prediction, Term
 from fer_lib.nets.backbone import Backbone
-from fer_lib.nets.blocks import UNet, zeroed
-from fer_lib.nets.regions import LocalNetworks, NonLocal, SpatialAttention, cut
+from fer_lib.nets.regions import Decoder, LocalNetworks, Weigher, cut
 
+COVERED = 400  # faces that are covered cell by cell: each costs as many predictions as there are cells
 CHOICES = {
-    "features": ("unet", "flat", "backbone"),
+    "features": ("unet", "flat", "last"),
     "attention": ("nonlocal", "cbam", "random", "shuffled", "none"),
     "weight": ("pool", "received"),
     "feedback": ("pre", "post", "none"),
@@ -30,8 +31,7 @@ def _rows() -> dict[str, dict[str, Any]]:
     """The ablation table of the paper file, N0-N9."""
     late = {"feedback": "none"}
     return {
-        "N0": {"features": "backbone", "local": False, "attention": "none", **late},
-        "N0-unet": {"local": False, "attention": "none", **late},
+        "N0": {"features": "last", "local": False, "attention": "none", **late},
         "N1": {"attention": "none", **late},
         "N2": {"local": False, **late},
         "N3": late,
@@ -70,89 +70,22 @@ def share_on(weight: Tensor, chosen: Tensor) -> Tensor:
     return (weight * chosen).sum(1) / weight.sum(1).clamp(min=1e-12)
 
 
-class FeatureMap(nn.Module):
-    """U-Net features at half the image's size: what is deep and what is fine, joined [ronneberger2015unet].
-
-    It is :class:`fer_lib.nets.blocks.UNet` with a first convolution of stride 2.
-
-    Args:
-        channels: of the map.
-        skips: whether the decoder sees the encoder's maps of its own size.
-        size: side in pixels to which other images are brought first; 0 takes them as they are.
-
-    Shapes:
-        image (B, 1 or 3, H, W) in [0, 1] -> a list of one map (B, channels, H / 2, W / 2).
+def cover(image: Tensor, side: int, cell: int) -> Tensor:
+    """The images (B, C, H, W) with one cell of a grid painted over in each image's mean colour.
 
     Explained in: book/lnl.ipynb
     """
-
-    def __init__(self, channels: int, skips: bool = True, size: int = 0):
-        super().__init__()
-        self.size = size
-        self.net = UNet(channels, attention=False, skips=skips)
-        self.net.stem = nn.Sequential(
-            nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
-        )
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        if self.size and image.shape[-1] != self.size:
-            image = upsample(image, self.size)
-        return [self.net(image.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))]
-
-
-class Weigher(nn.Module):
-    r"""A weight for each region of each face; the weights of a face sum to their number M.
-
-    Before training all are exactly 1, those of ``random`` excepted.
-
-    ``nonlocal``: a token for each region, its mean and a learned position code, goes through the
-    non-local block; then ``pool``: :math:`w = M\operatorname{softmax}(v^\top u)` with v zero at first, or
-    ``received``: the attention that a region gets, :math:`w_m = \sum_i A_{im}`. ``shuffled``: the same, then each
-    weight is given to another region, always the same one. ``cbam``: the mean of CBAM's map over a region,
-    divided by its mean over all. ``random``: drawn once, the same for all faces. ``none``: 1.
-
-    Args:
-        attention, weight: as above.
-        side: of the grid of regions, M = side * side.
-        channels: of a region.
-
-    Shapes:
-        regions (B, M, C, h, h), features (B, C, H, W) -> weights (B, M), u (B, M, C).
-
-    Explained in: book/lnl.ipynb
-    """
-
-    def __init__(self, attention: str, weight: str, side: int, channels: int):
-        super().__init__()
-        self.attention, self.weight, self.side, count = attention, weight, side, side * side
-        if attention in ("nonlocal", "shuffled"):
-            self.norm = nn.LayerNorm(channels)
-            self.position = nn.Parameter(0.1 * torch.randn(count, channels))
-            self.mix = NonLocal(channels, even=weight == "received")
-            self.score = zeroed(nn.Linear(channels, 1))
-            self.register_buffer("order", torch.randperm(count))
-        elif attention == "cbam":
-            self.look = SpatialAttention()
-        self.register_buffer("fixed", count * (torch.randn(count) * (attention == "random")).softmax(0))
-
-    def forward(self, regions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        tokens, count = regions.mean(dim=(3, 4)), self.side**2  # (B, M, C)
-        if self.attention == "cbam":
-            seen = F.adaptive_avg_pool2d(self.look(features).float(), self.side).flatten(1)
-            return seen / seen.mean(1, keepdim=True), tokens
-        if self.attention in ("random", "none"):
-            return self.fixed.expand(len(tokens), -1), tokens
-        mixed, affinity = self.mix(self.norm(tokens) + self.position)
-        pooled = self.score(mixed)[:, :, 0].float().softmax(1)
-        weight = count * (pooled if self.weight == "pool" else affinity.mean(1))
-        return weight[:, self.order] if self.attention == "shuffled" else weight, mixed
+    rows, columns = (torch.arange(n, device=image.device) * side // n for n in image.shape[-2:])
+    inside = rows[:, None] * side + columns == cell  # (H, W)
+    return torch.where(inside, image.mean(dim=(2, 3), keepdim=True), image)
 
 
 class Seen(NamedTuple):
     """What the network makes of a batch.
 
     Attributes:
-        stages: maps of the encoder; the last one is cut into regions.
+        stages: the four stage maps of the backbone.
+        features: (B, C, H, H), the map U that is cut into regions.
         logits: (B, K), of the whole network.
         weight: (B, M), mean 1 over the regions; ``None`` without regions.
         heard: (B, M), the weights as the local networks get them; ``None`` where they get none.
@@ -163,6 +96,7 @@ class Seen(NamedTuple):
     """
 
     stages: list[Tensor]
+    features: Tensor
     logits: Tensor
     weight: Tensor | None = None
     heard: Tensor | None = None
@@ -180,7 +114,8 @@ class LNL(Method):
 
     Args:
         switches: see :class:`LNL.Switches`.
-        backbone: used as the encoder by ``features=backbone`` alone; else it sets image size and widths.
+        backbone: the way down of the U-Net; its first stage has the size of the map U, half the image's
+            where the stem's stride is 2.
         classes: how many emotions.
 
     Explained in: book/lnl.ipynb
@@ -191,10 +126,11 @@ class LNL(Method):
         """Which parts there are, and who hears whom.
 
         Attributes:
-            features: ``unet``, ``flat`` (a U-Net without skips) or ``backbone`` (the baseline's; no regions).
+            features: the map U: ``unet``, ``flat`` (a U-Net without skips), or ``last``: the backbone's last
+                stage, as in the baseline; it is too coarse to be cut.
             side, overlap: of the grid of regions; see :func:`fer_lib.nets.regions.cut`.
             local: whether there is a network for each region; without, the tokens u are fused.
-            attention, weight: see :class:`Weigher`.
+            attention, weight: see :class:`fer_lib.nets.regions.Weigher`.
             feedback: where the weight is fed back into a local network: ``pre`` multiplies the region's map,
                 ``post`` the feature, ``none`` leaves it to the fusion at the end.
             grad_feedback: whether the weights learn from what is fed back, or from the fusion alone.
@@ -224,8 +160,8 @@ class LNL(Method):
                     raise FerError(f"{name} cannot be '{getattr(self, name)}': choose one of {', '.join(values)}.")
             if self.side < 2:
                 raise FerError(f"side cannot be {self.side}: at least 2 regions each way.")
-            if self.features == "backbone" and self.regional:
-                raise FerError("The features 'backbone' are not cut into regions: take attention=none local=false.")
+            if self.features == "last" and self.regional:
+                raise FerError("The features 'last' are too coarse to be cut: take unet, or attention=none local=false.")
 
         @property
         def regional(self) -> bool:
@@ -239,10 +175,11 @@ class LNL(Method):
         super().__init__()
         self.switches, s = switches, switches
         channels, width = (16, 64) if backbone.channels[-1] < 512 else (64, 128)
-        if s.features == "backbone":
-            self.encoder, channels = backbone, backbone.channels[-1]
+        self.backbone = backbone
+        if s.features == "last":
+            channels = backbone.channels[-1]
         else:
-            self.encoder = FeatureMap(channels, s.features == "unet", backbone.size)
+            self.decoder = Decoder(backbone.channels, channels, s.features == "unet")
         fused = 0
         if s.regional:
             fused = width if s.local else channels
@@ -253,20 +190,21 @@ class LNL(Method):
 
     def see(self, image: Tensor, weight: Tensor | None = None) -> Seen:
         """All that comes of images (B, C, H, W); ``weight`` (B, M) takes the place of the network's own."""
-        s, stages = self.switches, self.encoder(image)
-        pooled = stages[-1].mean(dim=(2, 3))
+        s, stages = self.switches, self.backbone(image)
+        features = stages[-1] if s.features == "last" else self.decoder(stages)  # (B, C, H, H)
+        pooled = features.mean(dim=(2, 3))
         if not s.regional:
-            return Seen(stages, self.head(pooled))
-        regions = cut(stages[-1], s.side, s.overlap)
-        own, mixed = self.weigher(regions, stages[-1])
+            return Seen(stages, features, self.head(pooled))
+        regions = cut(features, s.side, s.overlap)
+        own, mixed = self.weigher(regions, features)
         weight = own if weight is None else weight
         share = (weight / s.side**2)[:, :, None]  # (B, M, 1)
         if not s.local:
-            return Seen(stages, self.head(torch.cat([(share * mixed).sum(1), pooled], 1)), weight)
+            return Seen(stages, features, self.head(torch.cat([(share * mixed).sum(1), pooled], 1)), weight)
         heard = None if s.feedback == "none" else weight if s.grad_feedback else weight.detach()
         feature, local = self.local(regions, heard)
         logits = self.head(torch.cat([(share * feature).sum(1), pooled], 1))
-        return Seen(stages, logits, weight, heard, (share * local).sum(1), local)
+        return Seen(stages, features, logits, weight, heard, (share * local).sum(1), local)
 
     def forward(self, image: Tensor) -> Prediction:
         seen, side = self.see(image), self.switches.side
@@ -277,12 +215,75 @@ class LNL(Method):
         s, seen = self.switches, self.see(batch.image)
         terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), batch.label))}
         if s.local:
-            each = F.cross_entropy(seen.local.float().transpose(1, 2), batch.label[:, None].expand(-1, s.side**2), reduction="none")
+            labels = batch.label[:, None].expand(-1, s.side**2)
+            each = F.cross_entropy(seen.local.float().transpose(1, 2), labels, reduction="none")  # (B, M)
             terms["fused"] = Term(F.cross_entropy(seen.fused.float(), batch.label), s.fused)
             terms["each region"] = Term((each if seen.heard is None else seen.heard * each).mean(), s.each)
         if s.evenness:
             terms["evenness"] = Term(torch.xlogy(seen.weight, seen.weight).mean(), s.evenness)
         if s.attention != "none" and batch.mask is not None:
             # Watched, not lowered: how far the weights have come.
-            terms["weight on crucial regions"] = Term(share_on(seen.weight, crucial(batch.mask, s.side)).detach().mean(), 0.0)
+            share = share_on(seen.weight.detach(), crucial(batch.mask, s.side)).mean()
+            terms["weight on crucial regions"] = Term(share, 0.0)
         return terms
+
+    @torch.no_grad()
+    def mechanism(self, loader: Loader, judge: Method | None = None) -> dict[str, Any]:
+        """Where the weights lie, and whether they agree with what covering each cell costs; Grad-CAM as a rival.
+
+        Returns:
+            ``weight``, ``cam``: mean over the faces for each cell, mean 1 over the cells. ``spread``: how far the
+            weights of single faces are from that mean. ``weight_by_emotion``. ``lost``: accuracy lost when a cell
+            is covered, of ``COVERED`` faces. ``rank_weight``, ``rank_cam``: Spearman correlation with it.
+            ``accuracy`` with the ``own`` weights, ``even`` ones, the ``mean`` ones for every face, and ``shuffled``
+            over the cells of each face. ``crucial``, ``crucial_cam``, ``crucial_even``: share on the crucial cells.
+        """
+        if self.switches.attention == "none":
+            return {}
+        was_training, side = self.training, self.switches.side
+        self.eval()
+        loader = Loader(loader.faces, 128, loader.device, loader.size, degrade=loader.degrade)
+        found = [self._where(batch) for batch in loader.epoch()]
+        weight, cam, label = (torch.cat([part[k] for part in found]) for k in range(3))
+        figures: dict[str, Any] = {"weight": weight.mean(0).tolist(), "cam": cam.mean(0).tolist()}
+        figures["spread"] = (weight - weight.mean(0)).abs().mean().item()
+        figures["weight_by_emotion"] = {NAMES[k]: weight[label == k].mean(0).tolist() for k in label.unique().tolist()}
+        if loader.faces.masks is not None:
+            chosen = torch.cat([crucial(batch.mask, side).cpu() for batch in loader.epoch()])
+            levels = {"crucial": weight, "crucial_cam": cam, "crucial_even": torch.ones_like(weight)}
+            figures |= {name: share_on(level, chosen).mean().item() for name, level in levels.items()}
+        shuffled = weight.gather(1, torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)).argsort(1))
+        even, mean = torch.ones_like(weight), weight.mean(0).expand_as(weight)
+        others = {"own": weight, "even": even, "mean": mean, "shuffled": shuffled}
+        figures["accuracy"] = {name: self._accuracy(loader, other) for name, other in others.items()}
+        figures["lost"] = self._lost(loader)
+        for name in ("weight", "cam"):
+            if len(set(figures[name])) > 1 and len(set(figures["lost"])) > 1:
+                figures[f"rank_{name}"] = float(spearmanr(figures[name], figures["lost"]).statistic)
+        self.train(was_training)
+        return figures
+
+    def _where(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights and Grad-CAM's mass on the map U for the true label [selvaraju2017gradcam], cell by cell."""
+        with torch.enable_grad():
+            seen = self.see(batch.image)
+            speaks = seen.logits.gather(1, batch.label[:, None]).sum()
+            slope = torch.autograd.grad(speaks, seen.features)[0].mean(dim=(2, 3), keepdim=True)
+        cam = F.relu((slope * seen.features).sum(1, keepdim=True))
+        cam = F.adaptive_avg_pool2d(cam, self.switches.side).flatten(1)
+        cam = cam / cam.mean(1, keepdim=True).clamp(min=1e-12)
+        return seen.weight.detach().cpu(), cam.detach().cpu(), batch.label.cpu()
+
+    def _accuracy(self, loader: Loader, weight: Tensor) -> float:
+        seen = [self.see(batch.image, weight[batch.index.cpu()].to(loader.device)).logits for batch in loader.epoch()]
+        return (torch.cat(seen).argmax(1).cpu() == loader.faces.labels).float().mean().item()
+
+    def _lost(self, loader: Loader) -> list[float]:
+        few = loader.faces.subset(torch.arange(min(len(loader.faces), COVERED)))
+        hits: list[Tensor] = []
+        for batch in Loader(few, loader.batch_size, loader.device, loader.size, degrade=loader.degrade).epoch():
+            side = self.switches.side
+            views = [batch.image, *(cover(batch.image, side, cell) for cell in range(side**2))]
+            hits.append(torch.stack([self(view).logits.argmax(1) == batch.label for view in views]).float().cpu())
+        right = torch.cat(hits, 1).mean(1)
+        return (right[0] - right[1:]).tolist()

@@ -1,10 +1,45 @@
-"""A feature map cut into regions: the cutting, a network for each region, and attention among regions."""
+"""A feature map and its regions: a U-Net's way up, the cutting, a network for each region, and weights for them."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_lib.nets.blocks import zeroed
+
+
+class Decoder(nn.Module):
+    """The way up of a U-Net [ronneberger2015unet]: from the last stage map back to the size of the first.
+
+    Each step enlarges the map twofold, joins the stage map of that size, and convolves.
+
+    Args:
+        stages: channels of the stage maps, fine to coarse.
+        channels: of the result.
+        skips: whether the finer stage maps are joined; without, all comes from the last one.
+
+    Shapes:
+        stage maps (B, C_k, H / 2**k, W / 2**k) -> (B, channels, H, W).
+
+    Explained in: book/lnl.ipynb
+    """
+
+    def __init__(self, stages: list[int], channels: int, skips: bool = True):
+        super().__init__()
+        self.skips = skips
+        steps, below = [], stages[-1]
+        for k, beside in enumerate(stages[-2::-1]):
+            wide = 2 * channels if k == 0 else channels
+            conv = nn.Conv2d(below + (beside if skips else 0), wide, 3, padding=1, bias=False)
+            steps.append(nn.Sequential(conv, nn.BatchNorm2d(wide), nn.ReLU()))
+            below = wide
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, stages: list[Tensor]) -> Tensor:
+        x = stages[-1]
+        for step, beside in zip(self.steps, stages[-2::-1], strict=True):
+            x = F.interpolate(x, size=beside.shape[-2:], mode="bilinear", align_corners=False)
+            x = step(torch.cat([x, beside], 1) if self.skips else x)
+        return x
 
 
 def cut(features: Tensor, side: int, overlap: bool = False) -> Tensor:
@@ -116,3 +151,51 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.look(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
+
+
+class Weigher(nn.Module):
+    r"""A weight for each region of each face; the weights of a face sum to their number M.
+
+    Before training all are exactly 1, those of ``random`` excepted.
+
+    ``nonlocal``: a token for each region, its mean and a learned position code, goes through the
+    non-local block; then ``pool``: :math:`w = M\operatorname{softmax}(v^\top u)` with v zero at first, or
+    ``received``: the attention that a region gets, :math:`w_m = \sum_i A_{im}`. ``shuffled``: the same, then each
+    weight is given to another region, always the same one. ``cbam``: the mean of CBAM's map over a region,
+    divided by its mean over all. ``random``: drawn once, the same for all faces. ``none``: 1.
+
+    Args:
+        attention, weight: one of these.
+        side: of the grid of regions, M = side * side.
+        channels: of a region.
+
+    Shapes:
+        regions (B, M, C, h, h), features (B, C, H, W) -> weights (B, M), u (B, M, C).
+
+    Explained in: book/lnl.ipynb
+    """
+
+    def __init__(self, attention: str, weight: str, side: int, channels: int):
+        super().__init__()
+        self.attention, self.weight, self.side, count = attention, weight, side, side * side
+        if attention in ("nonlocal", "shuffled"):
+            self.norm = nn.LayerNorm(channels)
+            self.position = nn.Parameter(0.1 * torch.randn(count, channels))
+            self.mix = NonLocal(channels, even=weight == "received")
+            self.score = zeroed(nn.Linear(channels, 1))
+            self.register_buffer("order", torch.randperm(count))
+        elif attention == "cbam":
+            self.look = SpatialAttention()
+        self.register_buffer("fixed", count * (torch.randn(count) * (attention == "random")).softmax(0))
+
+    def forward(self, regions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        tokens, count = regions.mean(dim=(3, 4)), self.side**2  # (B, M, C)
+        if self.attention == "cbam":
+            seen = F.adaptive_avg_pool2d(self.look(features).float(), self.side).flatten(1)
+            return seen / seen.mean(1, keepdim=True), tokens
+        if self.attention in ("random", "none"):
+            return self.fixed.expand(len(tokens), -1), tokens
+        mixed, affinity = self.mix(self.norm(tokens) + self.position)
+        pooled = self.score(mixed)[:, :, 0].float().softmax(1)
+        weight = count * (pooled if self.weight == "pool" else affinity.mean(1))
+        return weight[:, self.order] if self.attention == "shuffled" else weight, mixed
