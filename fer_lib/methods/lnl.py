@@ -16,11 +16,11 @@ from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
 from fer_lib.methods.method import Method, Prediction, Term
 from fer_lib.nets.backbone import Backbone
-from fer_lib.nets.regions import Decoder, LocalNetworks, Weigher, cut
+from fer_lib.nets.regions import FeatureMap, LocalNetworks, Weigher, cut
 
 COVERED = 400  # faces that are covered cell by cell: each costs as many predictions as there are cells
 CHOICES = {
-    "features": ("unet", "flat", "last"),
+    "features": ("unet", "flat", "backbone"),
     "attention": ("nonlocal", "cbam", "random", "shuffled", "none"),
     "weight": ("pool", "received"),
     "feedback": ("pre", "post", "none"),
@@ -31,7 +31,7 @@ def _rows() -> dict[str, dict[str, Any]]:
     """The ablation table of the paper file, N0-N9."""
     late = {"feedback": "none"}
     return {
-        "N0": {"features": "last", "local": False, "attention": "none", **late},
+        "N0": {"features": "backbone", "local": False, "attention": "none", **late},
         "N1": {"attention": "none", **late},
         "N2": {"local": False, **late},
         "N3": late,
@@ -84,8 +84,7 @@ class Seen(NamedTuple):
     """What the network makes of a batch.
 
     Attributes:
-        stages: the four stage maps of the backbone.
-        features: (B, C, H, H), the map U that is cut into regions.
+        stages: maps of the encoder; the last one, U, is cut into regions.
         logits: (B, K), of the whole network.
         weight: (B, M), mean 1 over the regions; ``None`` without regions.
         heard: (B, M), the weights as the local networks get them; ``None`` where they get none.
@@ -96,7 +95,6 @@ class Seen(NamedTuple):
     """
 
     stages: list[Tensor]
-    features: Tensor
     logits: Tensor
     weight: Tensor | None = None
     heard: Tensor | None = None
@@ -114,8 +112,7 @@ class LNL(Method):
 
     Args:
         switches: see :class:`LNL.Switches`.
-        backbone: the way down of the U-Net; its first stage has the size of the map U, half the image's
-            where the stem's stride is 2.
+        backbone: the encoder where ``features`` is ``backbone``; else it tells image size and widths.
         classes: how many emotions.
 
     Explained in: book/lnl.ipynb
@@ -126,8 +123,8 @@ class LNL(Method):
         """Which parts there are, and who hears whom.
 
         Attributes:
-            features: the map U: ``unet``, ``flat`` (a U-Net without skips), or ``last``: the backbone's last
-                stage, as in the baseline; it is too coarse to be cut.
+            features: the map U: of a ``unet``, of a ``flat`` one (without skips), or the last stage of the
+                ``backbone``, as in the baseline, which is too coarse to be cut.
             side, overlap: of the grid of regions; see :func:`fer_lib.nets.regions.cut`.
             local: whether there is a network for each region; without, the tokens u are fused.
             attention, weight: see :class:`fer_lib.nets.regions.Weigher`.
@@ -160,8 +157,8 @@ class LNL(Method):
                     raise FerError(f"{name} cannot be '{getattr(self, name)}': choose one of {', '.join(values)}.")
             if self.side < 2:
                 raise FerError(f"side cannot be {self.side}: at least 2 regions each way.")
-            if self.features == "last" and self.regional:
-                raise FerError("The features 'last' are too coarse to be cut: take unet, or attention=none local=false.")
+            if self.features == "backbone" and self.regional:
+                raise FerError("The features 'backbone' are too coarse to cut: take unet, or attention=none local=false.")
 
         @property
         def regional(self) -> bool:
@@ -175,11 +172,10 @@ class LNL(Method):
         super().__init__()
         self.switches, s = switches, switches
         channels, width = (16, 64) if backbone.channels[-1] < 512 else (64, 128)
-        self.backbone = backbone
-        if s.features == "last":
-            channels = backbone.channels[-1]
+        if s.features == "backbone":
+            self.backbone, channels = backbone, backbone.channels[-1]
         else:
-            self.decoder = Decoder(backbone.channels, channels, s.features == "unet")
+            self.encoder = FeatureMap(channels, s.features == "unet", backbone.size)
         fused = 0
         if s.regional:
             fused = width if s.local else channels
@@ -190,21 +186,22 @@ class LNL(Method):
 
     def see(self, image: Tensor, weight: Tensor | None = None) -> Seen:
         """All that comes of images (B, C, H, W); ``weight`` (B, M) takes the place of the network's own."""
-        s, stages = self.switches, self.backbone(image)
-        features = stages[-1] if s.features == "last" else self.decoder(stages)  # (B, C, H, H)
+        s = self.switches
+        stages = self.backbone(image) if s.features == "backbone" else [self.encoder(image)]
+        features = stages[-1]  # (B, C, H, H)
         pooled = features.mean(dim=(2, 3))
         if not s.regional:
-            return Seen(stages, features, self.head(pooled))
+            return Seen(stages, self.head(pooled))
         regions = cut(features, s.side, s.overlap)
         own, mixed = self.weigher(regions, features)
         weight = own if weight is None else weight
         share = (weight / s.side**2)[:, :, None]  # (B, M, 1)
         if not s.local:
-            return Seen(stages, features, self.head(torch.cat([(share * mixed).sum(1), pooled], 1)), weight)
+            return Seen(stages, self.head(torch.cat([(share * mixed).sum(1), pooled], 1)), weight)
         heard = None if s.feedback == "none" else weight if s.grad_feedback else weight.detach()
         feature, local = self.local(regions, heard)
         logits = self.head(torch.cat([(share * feature).sum(1), pooled], 1))
-        return Seen(stages, features, logits, weight, heard, (share * local).sum(1), local)
+        return Seen(stages, logits, weight, heard, (share * local).sum(1), local)
 
     def forward(self, image: Tensor) -> Prediction:
         seen, side = self.see(image), self.switches.side
@@ -268,8 +265,8 @@ class LNL(Method):
         with torch.enable_grad():
             seen = self.see(batch.image)
             speaks = seen.logits.gather(1, batch.label[:, None]).sum()
-            slope = torch.autograd.grad(speaks, seen.features)[0].mean(dim=(2, 3), keepdim=True)
-        cam = F.relu((slope * seen.features).sum(1, keepdim=True))
+            slope = torch.autograd.grad(speaks, seen.stages[-1])[0].mean(dim=(2, 3), keepdim=True)
+        cam = F.relu((slope * seen.stages[-1]).sum(1, keepdim=True))
         cam = F.adaptive_avg_pool2d(cam, self.switches.side).flatten(1)
         cam = cam / cam.mean(1, keepdim=True).clamp(min=1e-12)
         return seen.weight.detach().cpu(), cam.detach().cpu(), batch.label.cpu()

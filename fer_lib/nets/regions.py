@@ -1,45 +1,40 @@
-"""A feature map and its regions: a U-Net's way up, the cutting, a network for each region, and weights for them."""
+"""A feature map and its regions: the map, the cutting, a network for each region, and weights for them."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_lib.nets.blocks import zeroed
+from fer_lib.data.degrade import upsample
+from fer_lib.nets.blocks import UNet, zeroed
 
 
-class Decoder(nn.Module):
-    """The way up of a U-Net [ronneberger2015unet]: from the last stage map back to the size of the first.
+class FeatureMap(nn.Module):
+    """U-Net features at half the image's size: what is deep and what is fine, joined [ronneberger2015unet].
 
-    Each step enlarges the map twofold, joins the stage map of that size, and convolves.
+    It is :class:`fer_lib.nets.blocks.UNet` with a first convolution of stride 2.
 
     Args:
-        stages: channels of the stage maps, fine to coarse.
-        channels: of the result.
-        skips: whether the finer stage maps are joined; without, all comes from the last one.
+        channels: of the map.
+        skips: whether the decoder sees the encoder's maps of its own size.
+        size: side in pixels to which other images are brought first; 0 takes them as they are.
 
     Shapes:
-        stage maps (B, C_k, H / 2**k, W / 2**k) -> (B, channels, H, W).
+        image (B, 1 or 3, H, W) in [0, 1] -> (B, channels, H / 2, W / 2).
 
     Explained in: book/lnl.ipynb
     """
 
-    def __init__(self, stages: list[int], channels: int, skips: bool = True):
+    def __init__(self, channels: int, skips: bool = True, size: int = 0):
         super().__init__()
-        self.skips = skips
-        steps, below = [], stages[-1]
-        for k, beside in enumerate(stages[-2::-1]):
-            wide = 2 * channels if k == 0 else channels
-            conv = nn.Conv2d(below + (beside if skips else 0), wide, 3, padding=1, bias=False)
-            steps.append(nn.Sequential(conv, nn.BatchNorm2d(wide), nn.ReLU()))
-            below = wide
-        self.steps = nn.ModuleList(steps)
+        self.size = size
+        self.net = UNet(channels, attention=False, skips=skips)
+        first = nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False)
+        self.net.stem = nn.Sequential(first, nn.BatchNorm2d(channels), nn.ReLU())
 
-    def forward(self, stages: list[Tensor]) -> Tensor:
-        x = stages[-1]
-        for step, beside in zip(self.steps, stages[-2::-1], strict=True):
-            x = F.interpolate(x, size=beside.shape[-2:], mode="bilinear", align_corners=False)
-            x = step(torch.cat([x, beside], 1) if self.skips else x)
-        return x
+    def forward(self, image: Tensor) -> Tensor:
+        if self.size and image.shape[-1] != self.size:
+            image = upsample(image, self.size)
+        return self.net(image.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
 
 
 def cut(features: Tensor, side: int, overlap: bool = False) -> Tensor:

@@ -58,9 +58,9 @@ def test_the_output_depends_on_every_regions_weight(row):
 def test_fusion_by_hand():
     method = build("N3").eval()
     seen, image = method.see(batch().image), batch().image
-    feature, local = method.local(cut(seen.features, 4))
+    feature, local = method.local(cut(seen.stages[-1], 4))
     h = torch.einsum("bm,bmd->bd", seen.weight, feature) / 16
-    assert torch.allclose(seen.logits, method.head(torch.cat([h, seen.features.mean((2, 3))], 1)), atol=1e-5)
+    assert torch.allclose(seen.logits, method.head(torch.cat([h, seen.stages[-1].mean((2, 3))], 1)), atol=1e-5)
     assert torch.allclose(seen.fused, torch.einsum("bm,bmk->bk", seen.weight, local) / 16, atol=1e-5)
     assert torch.equal(method(image).logits, method.see(image).logits)
 
@@ -148,10 +148,10 @@ def test_covering_paints_one_cell_in_the_mean_colour():
 def test_grad_cam_is_the_librarys():
     """Its maps come scaled and enlarged; before that, the mean over each cell is ours."""
     method, data = build().eval(), batch()
-    with GradCAM(Logits(method), [method.decoder]) as cam:
+    with GradCAM(Logits(method), [method.encoder]) as cam:
         cam(data.image, [ClassifierOutputTarget(k) for k in data.label.tolist()])
         there = cam.activations_and_grads
-        maps = cam.get_cam_image(data.image, method.decoder, None, there.activations[0].numpy(), there.gradients[0].numpy(), False)
+        maps = cam.get_cam_image(data.image, method.encoder, None, there.activations[0].numpy(), there.gradients[0].numpy(), False)
     cells = F.adaptive_avg_pool2d(torch.from_numpy(maps).clamp(min=0)[:, None], 4).flatten(1)
     cells = cells / cells.mean(1, keepdim=True).clamp(min=1e-12)
     assert cells.max() > 0 and torch.allclose(method._where(data)[1], cells, atol=1e-3)
@@ -182,7 +182,7 @@ def test_the_figures_say_what_they_say():
         ({"feedback": "before"}, "feedback cannot be 'before': choose one of pre, post, none"),
         ({"attention": "self"}, "attention cannot be 'self': choose one of nonlocal"),
         ({"side": 1}, "side cannot be 1: at least 2 regions each way"),
-        ({"features": "last"}, "The features 'last' are too coarse"),
+        ({"features": "backbone"}, "The features 'backbone' are too coarse"),
     ],
 )
 def test_refusals(switches, sentence):
