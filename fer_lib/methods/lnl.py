@@ -158,7 +158,7 @@ class LNL(Method):
             if self.side < 2:
                 raise FerError(f"side cannot be {self.side}: at least 2 regions each way.")
             if self.features == "backbone" and self.regional:
-                raise FerError("The features 'backbone' are too coarse to cut: take unet, or attention=none local=false.")
+                raise FerError("The features 'backbone' are too coarse: take unet, or attention=none local=false.")
 
         @property
         def regional(self) -> bool:
