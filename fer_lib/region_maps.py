@@ -77,6 +77,7 @@ def share_curves(
         else:
             ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")
         ax.set(title=title, xlabel="epoch", ylim=(0, 100))
+        ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel(label)
     return figure
 
@@ -117,5 +118,5 @@ def emotion_bars(weight: Mapping[str, Sequence[float]], parts: Mapping[str, Sequ
         ax.bar(x, shares, width, color=colours[k], edgecolor="white", hatch=["", "//", ""][k], label=name)
     ax.set_xticks(range(len(weight)), list(weight), rotation=30, ha="right", rotation_mode="anchor")
     ax.set_ylabel("share of the weight (%)")
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(parts))
     return ax

@@ -7,6 +7,7 @@ training and after each epoch. ``book/lnl.ipynb`` reads it.
 import json
 import os
 from datetime import UTC, datetime
+from itertools import product
 
 import torch
 
@@ -15,17 +16,11 @@ from fer_lib.parameters import Parameters
 from fer_lib.record import RESULTS, commit, describe, sources
 
 SEEDS = (0, 1, 2)
-OVERRIDES = "train_images=1500 test_images=400 epochs=8"
+OVERRIDES = "size=48 train_images=1000 test_images=200 epochs=7"
 
-if __name__ == "__main__":
-    recipe, switches = Parameters(method="lnl", row="N4", overrides=OVERRIDES).resolve()
-    runs = []
-    for place in PLACES:
-        for seed in SEEDS:
-            grown = grow(place, recipe, switches, seed, "cpu", log=lambda line: print(line, flush=True))
-            runs.append({"place": place, "seed": seed, "accuracy": round(grown.accuracy, 4), "cells": grown.cells.int().tolist()})
-            runs[-1]["weight"] = [[round(w, 4) for w in epoch] for epoch in grown.weight.tolist()]
-            print(place, seed, "share on the changed cells", [round(s, 3) for s in grown.share(grown.cells)], flush=True)
+
+def write(runs: list[dict]) -> None:
+    """All runs so far, whole or not at all."""
     about = {"row": "N4", "overrides": OVERRIDES, "device": describe(torch.device("cpu"), False), "commit": commit()}
     about |= {"sources": sources("lnl", "faces"), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     path = RESULTS / "lnl" / "growth.json"
@@ -33,3 +28,15 @@ if __name__ == "__main__":
     part = path.with_suffix(".part")
     part.write_text(json.dumps(about | {"runs": runs}) + "\n")
     os.replace(part, path)
+
+
+if __name__ == "__main__":
+    recipe, switches = Parameters(method="lnl", row="N4", overrides=OVERRIDES).resolve()
+    runs = []
+    for place, seed in product(PLACES, SEEDS):
+        grown = grow(place, recipe, switches, seed, "cpu", log=lambda line: print(line, flush=True))
+        weight = [[round(w, 4) for w in epoch] for epoch in grown.weight.tolist()]
+        cells, accuracy = grown.cells.int().tolist(), round(grown.accuracy, 4)
+        runs.append({"place": place, "seed": seed, "accuracy": accuracy, "cells": cells, "weight": weight})
+        print(place, seed, "share on the changed cells", [round(s, 3) for s in grown.share(grown.cells)], flush=True)
+        write(runs)

@@ -242,16 +242,16 @@ class LNL(Method):
         loader = Loader(loader.faces, 128, loader.device, loader.size, degrade=loader.degrade)
         found = [self._where(batch) for batch in loader.epoch()]
         weight, cam, label = (torch.cat([part[k] for part in found]) for k in range(3))
-        figures: dict[str, Any] = {"weight": weight.mean(0).tolist(), "cam": cam.mean(0).tolist()}
-        figures["spread"] = (weight - weight.mean(0)).abs().mean().item()
+        mean = weight.mean(0)
+        figures: dict[str, Any] = {"weight": mean.tolist(), "cam": (cam.mean(0) / cam.mean().clamp(min=1e-12)).tolist()}
+        figures["spread"] = (weight - mean).abs().mean().item()
         figures["weight_by_emotion"] = {NAMES[k]: weight[label == k].mean(0).tolist() for k in label.unique().tolist()}
         if loader.faces.masks is not None:
             chosen = torch.cat([crucial(batch.mask, side).cpu() for batch in loader.epoch()])
             levels = {"crucial": weight, "crucial_cam": cam, "crucial_even": torch.ones_like(weight)}
             figures |= {name: share_on(level, chosen).mean().item() for name, level in levels.items()}
         shuffled = weight.gather(1, torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)).argsort(1))
-        even, mean = torch.ones_like(weight), weight.mean(0).expand_as(weight)
-        others = {"own": weight, "even": even, "mean": mean, "shuffled": shuffled}
+        others = {"own": weight, "even": torch.ones_like(weight), "mean": mean.expand_as(weight), "shuffled": shuffled}
         figures["accuracy"] = {name: self._accuracy(loader, other) for name, other in others.items()}
         figures["lost"] = self._lost(loader)
         for name in ("weight", "cam"):

@@ -51,8 +51,9 @@ def cut(features: Tensor, side: int, overlap: bool = False) -> Tensor:
     places = features.shape[-1]
     size = -(-2 * places // (side + 1)) if overlap else -(-places // side)
     start = torch.linspace(0, places - size, side).round().long()
-    index = (start[:, None] + torch.arange(size)).to(features.device)  # (side, h)
-    regions = features[:, :, index[:, :, None, None], index]  # (B, C, side, h, side, h)
+    index = (start[:, None] + torch.arange(size)).flatten().to(features.device)  # (side h,)
+    tiled = features.index_select(2, index).index_select(3, index)  # (B, C, side h, side h)
+    regions = tiled.unflatten(3, (side, size)).unflatten(2, (side, size))  # (B, C, side, h, side, h)
     return regions.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
 
 
