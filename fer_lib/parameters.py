@@ -23,7 +23,7 @@ PROFILES: dict[str, Recipe] = {
 # Where a training step costs several times the recognizer's, a profile's bound asks for fewer of them.
 BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     (method, "quick"): dict(train_images=1000, val_images=250, epochs=6) for method in ("ll_fer", "sr_fer")
-} | {("lnl", "quick"): dict(train_images=2000, val_images=500, epochs=8, batch_size=16)}
+} | {("lnl", "quick"): dict(train_images=1500, val_images=500, epochs=8, batch_size=16)}
 
 
 class Parameters(BaseModel):
