@@ -96,7 +96,7 @@ def against_lost(lost: Sequence[float], rivals: Mapping[str, Sequence[float]]) -
     for ax, (name, values), (colour, mark) in zip(axes[0], rivals.items(), styles, strict=False):
         ax.plot(values, [100 * x for x in lost], mark, color=colour, ms=7, mec="white")
         ax.axvline(1, color="black", lw=1, ls="--")
-        ax.set(title=name, xlabel="given to the cell (even: 1)", xlim=(0, None))
+        ax.set(title=name, xlabel="given to the cell (even: 1)", xlim=(0, 1.1 * max(1.2, *values)))
     axes[0, 0].set_ylabel("accuracy lost when it is\ncovered (points)")
     return figure
 
