@@ -16,7 +16,7 @@ from fer_lib.parameters import Parameters
 from fer_lib.record import RESULTS, commit, describe, sources
 
 SEEDS = (0, 1, 2)
-OVERRIDES = "size=48 train_images=1000 test_images=200 epochs=7"
+OVERRIDES = "size=48 train_images=1000 test_images=200 epochs=12"
 
 
 def write(runs: list[dict]) -> None:
