@@ -41,7 +41,7 @@ def compare(side: int, channels: int = 16, width: int = 64, batch: int = 16, tur
     alone = separate(joined)
     features = torch.randn(batch, channels, 32, 32, requires_grad=True)
     weight = torch.rand(batch, side * side)
-    times = [(step([joined], features, side, weight), step(alone, features, side, weight)) for _ in range(turns + 3)][3:]
+    times = [tuple(step(nets, features, side, weight) for nets in ([joined], alone)) for _ in range(turns + 3)][3:]
     return median(a for a, _ in times), median(b for _, b in times)
 
 
@@ -49,4 +49,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for side in (2, 3, 4, 5):
         one, many = compare(side)
-        print(f"{side * side:>2} regions: one {1000 * one:.1f} ms, separate {1000 * many:.1f} ms, ratio {many / one:.2f}")
+        said = f"one {1000 * one:.1f} ms, separate {1000 * many:.1f} ms, ratio {many / one:.2f}"
+        print(f"{side * side:>2} regions: {said}")
