@@ -25,6 +25,8 @@ PROFILES: dict[str, Recipe] = {
 BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     **{(method, "quick"): dict(train_images=1000, val_images=250, epochs=6) for method in ("ll_fer", "sr_fer")},
     **{(method, "laptop"): dict(train_images=6000, epochs=6) for method in ("ll_fer", "sr_fer")},
+    ("lnl", "quick"): dict(train_images=1500, val_images=500, batch_size=16),
+    ("lnl", "page"): dict(batch_size=16),
 }
 
 

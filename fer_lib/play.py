@@ -85,6 +85,41 @@ def sample_size_player(hits: Tensor, sizes: Sequence[int], seed: int = 0) -> str
     return _player(figure, frame, len(sizes), 800, "once")
 
 
+def weight_player(face: Tensor, weight: Tensor, share: Sequence[float], even: float, titles: Sequence[str]) -> str:
+    """An animation that plays without a kernel: the weights of a face's regions, and their share on some of them.
+
+    Args:
+        face: (3, H, W) in [0, 1].
+        weight: (frames, side * side), 1 where all regions count alike.
+        share, titles: one per frame; the share in [0, 1].
+        even: the share that even weights have.
+
+    Returns:
+        HTML with its own buttons and slider.
+
+    Explained in: book/lnl.ipynb
+    """
+    side, pixels = round(weight.shape[1] ** 0.5), face.shape[-1]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.2), dpi=80)
+    left.imshow(face.permute(1, 2, 0).cpu().numpy())
+    edges = (-0.5, pixels - 0.5, pixels - 0.5, -0.5)
+    cells = weight.cpu().unflatten(1, (side, side)).numpy()
+    picture = left.imshow(cells[0], cmap="inferno", alpha=0.6, vmin=0, vmax=max(2.0, cells.max()), extent=edges)
+    left.set_axis_off()
+    figure.colorbar(picture, ax=left, label="weight (even: 1)")
+    right.axhline(100 * even, color="black", lw=1, ls="--", label="even weights")
+    curve = right.plot([], [], "o-", color=COLOURS["lnl"], label="this training")[0]
+    right.set(xlim=(-0.3, len(share) - 0.7), ylim=(0, 100), xlabel="epoch", ylabel="share of the weight (%)")
+    right.legend(frameon=False, fontsize=9)
+
+    def frame(k: int) -> None:
+        picture.set_data(cells[k])
+        curve.set_data(range(k + 1), [100 * x for x in share[: k + 1]])
+        left.set_title(titles[k])
+
+    return _player(figure, frame, len(cells), 700, "once")
+
+
 def _player(figure: Figure, frame: Callable[[int], None], frames: int, interval: int, mode: str) -> str:
     """The animation's HTML, with signs for icons, so that it asks no other host for anything."""
     html = FuncAnimation(figure, frame, frames=frames, interval=interval).to_jshtml(default_mode=mode)

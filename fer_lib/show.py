@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
@@ -248,6 +249,20 @@ def verdict(records: Sequence[Record], first: str, second: str) -> str:
         f"over {len(seeds)} seeds, {clear}. Faces that only {first}, to faces that only {second} gets right, "
         f"by seed: {', '.join(tests)}."
     )
+
+
+def told(*paragraphs: str) -> Markdown:
+    """Sentences that records made; those that wait for a record are named once, at the end.
+
+    Args:
+        paragraphs: of sentences such as :func:`fer_lib.restoration.verdicts` makes; an empty line between two.
+
+    Explained in: book/sr_fer.ipynb
+    """
+    lines = [line for text in paragraphs for line in text.split("\n\n")]
+    absent = dict.fromkeys(line.split(":")[0].strip("* ") for line in lines if "recorded yet" in line)
+    known = [line for line in lines if "recorded yet" not in line]
+    return Markdown("\n\n".join(known + [f"Not recorded yet: {'; '.join(absent)}."] * bool(absent)))
 
 
 def _with_interval(mean: float, low: float, high: float) -> str:

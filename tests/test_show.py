@@ -128,3 +128,8 @@ def test_players_bring_their_own_buttons():
 
 def test_every_method_has_a_colour_of_its_own():
     assert set(METHODS) <= set(show.COLOURS) and len(set(show.COLOURS.values())) == len(show.COLOURS)
+
+
+def test_sentences_without_a_record_are_named_once_at_the_end():
+    said = show.told("**A against B:** +1.0\n\n**C against D:** not recorded yet.", "C against D: no two common seeds are recorded yet.")
+    assert said.data == "**A against B:** +1.0\n\nNot recorded yet: C against D."

@@ -1,0 +1,286 @@
+"""LNL: the local non-local joint network, which weighs a face's regions and hears the heavy ones louder [shi2024lnl].
+
+The paper states the parts and that the weights are fed back; every formula and size is our reference build.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+from fer_lib.data.loader import Batch, Loader
+from fer_lib.emotions import NAMES
+from fer_lib.errors import FerError
+from fer_lib.methods.method import Method, Prediction, Term
+from fer_lib.nets.backbone import Backbone
+from fer_lib.nets.regions import FeatureMap, LocalNetworks, Weigher, cut
+
+COVERED = 400  # faces that are covered cell by cell: each costs as many predictions as there are cells
+CHOICES = {
+    "features": ("unet", "flat", "backbone"),
+    "attention": ("nonlocal", "cbam", "random", "shuffled", "none"),
+    "weight": ("pool", "received"),
+    "feedback": ("pre", "post", "none"),
+}
+
+
+def _rows() -> dict[str, dict[str, Any]]:
+    """The ablation table of the paper file, N0-N9."""
+    late = {"feedback": "none"}
+    return {
+        "N0": {"features": "backbone", "local": False, "attention": "none", **late},
+        "N1": {"attention": "none", **late},
+        "N2": {"local": False, **late},
+        "N3": late,
+        "N4": {},
+        "N4-post": {"feedback": "post"},
+        "N5": {"features": "flat"},
+        "N6-4": {"side": 2},
+        "N6-9": {"side": 3},
+        "N6-25": {"side": 5},
+        "N6-overlap": {"overlap": True},
+        "N7-received": {"weight": "received"},
+        "N7-stop": {"grad_feedback": False},
+        "N8-random": {"attention": "random"},
+        "N8-shuffled": {"attention": "shuffled"},
+        "N9": {"attention": "cbam"},
+    }
+
+
+def crucial(mask: Tensor, side: int) -> Tensor:
+    """Which cells of a grid hold more than their even share of each face's expression mask.
+
+    Shapes:
+        mask (B, 1, H, W) in [0, 1] -> bool (B, side * side).
+
+    Explained in: book/lnl.ipynb
+    """
+    mass = F.adaptive_avg_pool2d(mask, side).flatten(1)
+    return mass > mass.mean(1, keepdim=True)
+
+
+def share_on(weight: Tensor, chosen: Tensor) -> Tensor:
+    """The share of each row's mass that lies on the chosen cells: (B, M), bool (B, M) -> (B,).
+
+    Explained in: book/lnl.ipynb
+    """
+    return (weight * chosen).sum(1) / weight.sum(1).clamp(min=1e-12)
+
+
+def cover(image: Tensor, side: int, cell: int) -> Tensor:
+    """The images (B, C, H, W) with one cell of a grid painted over in each image's mean colour.
+
+    Explained in: book/lnl.ipynb
+    """
+    rows, columns = (torch.arange(n, device=image.device) * side // n for n in image.shape[-2:])
+    inside = rows[:, None] * side + columns == cell  # (H, W)
+    return torch.where(inside, image.mean(dim=(2, 3), keepdim=True), image)
+
+
+class Seen(NamedTuple):
+    """What the network makes of a batch.
+
+    Attributes:
+        stages: maps of the encoder; the last one, U, is cut into regions.
+        logits: (B, K), of the whole network.
+        weight: (B, M), mean 1 over the regions; ``None`` without regions.
+        heard: (B, M), the weights as the local networks get them; ``None`` where they get none.
+        fused: (B, K), the local networks' logits, weighted; ``None`` without local networks.
+        local: (B, M, K), each local network's logits; ``None`` without.
+
+    Explained in: book/lnl.ipynb
+    """
+
+    stages: list[Tensor]
+    logits: Tensor
+    weight: Tensor | None = None
+    heard: Tensor | None = None
+    fused: Tensor | None = None
+    local: Tensor | None = None
+
+
+class LNL(Method):
+    r"""A U-Net's map, cut into M regions; a local network for each, and non-local attention that weighs them.
+
+    .. math:: h = \tfrac1M\textstyle\sum_m w_m f_m, \qquad o = \mathrm{FC}[h; \mathrm{GAP}(U)],
+        \qquad \bar o = \tfrac1M\sum_m w_m o_m
+
+    with the feature :math:`f_m` and the logits :math:`o_m` of local network m.
+
+    Args:
+        switches: see :class:`LNL.Switches`.
+        backbone: the encoder where ``features`` is ``backbone``; else it tells image size and widths.
+        classes: how many emotions.
+
+    Explained in: book/lnl.ipynb
+    """
+
+    @dataclass(frozen=True)
+    class Switches:
+        """Which parts there are, and who hears whom.
+
+        Attributes:
+            features: the map U: of a ``unet``, of a ``flat`` one (without skips), or the last stage of the
+                ``backbone``, as in the baseline, which is too coarse to be cut.
+            side, overlap: of the grid of regions; see :func:`fer_lib.nets.regions.cut`.
+            local: whether there is a network for each region; without, the tokens u are fused.
+            attention, weight: see :class:`fer_lib.nets.regions.Weigher`.
+            feedback: where the weight is fed back into a local network: ``pre`` multiplies the region's map,
+                ``post`` the feature, ``none`` leaves it to the fusion at the end.
+            grad_feedback: whether the weights learn from what is fed back, or from the fusion alone.
+            fused, each, evenness: factors of the loss terms; ``evenness`` above 0 keeps weights from collapsing.
+
+        Raises:
+            FerError: if a value is none of these.
+
+        Explained in: book/lnl.ipynb
+        """
+
+        features: str = "unet"
+        side: int = 4
+        overlap: bool = False
+        local: bool = True
+        attention: str = "nonlocal"
+        weight: str = "pool"
+        feedback: str = "pre"
+        grad_feedback: bool = True
+        fused: float = 0.5
+        each: float = 0.5
+        evenness: float = 0.0
+
+        def __post_init__(self):
+            for name, values in CHOICES.items():
+                if getattr(self, name) not in values:
+                    raise FerError(f"{name} cannot be '{getattr(self, name)}': choose one of {', '.join(values)}.")
+            if self.side < 2:
+                raise FerError(f"side cannot be {self.side}: at least 2 regions each way.")
+            if self.features == "backbone" and self.regional:
+                raise FerError("The features 'backbone' are too coarse: take unet, or attention=none local=false.")
+
+        @property
+        def regional(self) -> bool:
+            """Whether the map is cut into regions at all."""
+            return self.local or self.attention != "none"
+
+    name = "lnl"
+    ROWS = _rows()
+
+    def __init__(self, switches: Switches, backbone: Backbone, classes: int):
+        super().__init__()
+        self.switches, s = switches, switches
+        channels, width = (16, 64) if backbone.channels[-1] < 512 else (64, 128)
+        if s.features == "backbone":
+            self.backbone, channels = backbone, backbone.channels[-1]
+        else:
+            self.encoder = FeatureMap(channels, s.features == "unet", backbone.size)
+        fused = 0
+        if s.regional:
+            fused = width if s.local else channels
+            self.weigher = Weigher(s.attention, s.weight, s.side, channels)
+        if s.local:
+            self.local = LocalNetworks(s.side**2, channels, width, classes, s.feedback == "pre")
+        self.head = nn.Linear(channels + fused, classes)
+
+    def see(self, image: Tensor, weight: Tensor | None = None) -> Seen:
+        """All that comes of images (B, C, H, W); ``weight`` (B, M) takes the place of the network's own."""
+        s = self.switches
+        stages = self.backbone(image) if s.features == "backbone" else [self.encoder(image)]
+        features = stages[-1]  # (B, C, H, H)
+        pooled = features.mean(dim=(2, 3))
+        if not s.regional:
+            return Seen(stages, self.head(pooled))
+        regions = cut(features, s.side, s.overlap)
+        own, mixed = self.weigher(regions, features)
+        weight = own if weight is None else weight
+        share = (weight / s.side**2)[:, :, None]  # (B, M, 1)
+        if not s.local:
+            return Seen(stages, self.head(torch.cat([(share * mixed).sum(1), pooled], 1)), weight)
+        heard = None if s.feedback == "none" else weight if s.grad_feedback else weight.detach()
+        feature, local = self.local(regions, heard)
+        logits = self.head(torch.cat([(share * feature).sum(1), pooled], 1))
+        return Seen(stages, logits, weight, heard, (share * local).sum(1), local)
+
+    def forward(self, image: Tensor) -> Prediction:
+        seen, side = self.see(image), self.switches.side
+        maps = {} if seen.weight is None else {"weight": seen.weight.unflatten(1, (side, side))}
+        return Prediction(seen.logits, seen.stages, maps)
+
+    def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
+        s, seen = self.switches, self.see(batch.image)
+        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), batch.label))}
+        if s.local:
+            labels = batch.label[:, None].expand(-1, s.side**2)
+            each = F.cross_entropy(seen.local.float().transpose(1, 2), labels, reduction="none")  # (B, M)
+            terms["fused"] = Term(F.cross_entropy(seen.fused.float(), batch.label), s.fused)
+            terms["each region"] = Term((each if seen.heard is None else seen.heard * each).mean(), s.each)
+        if s.evenness:
+            terms["evenness"] = Term(torch.xlogy(seen.weight, seen.weight).mean(), s.evenness)
+        if s.attention != "none" and batch.mask is not None:
+            # Watched, not lowered: how far the weights have come.
+            share = share_on(seen.weight.detach(), crucial(batch.mask, s.side)).mean()
+            terms["weight on crucial regions"] = Term(share, 0.0)
+        return terms
+
+    @torch.no_grad()
+    def mechanism(self, loader: Loader, judge: Method | None = None) -> dict[str, Any]:
+        """Where the weights lie, and whether they agree with what covering each cell costs; Grad-CAM as a rival.
+
+        Returns:
+            ``weight``, ``cam``: mean over the faces for each cell, mean 1 over the cells. ``spread``: how far the
+            weights of single faces are from that mean. ``weight_by_emotion``. ``lost``: accuracy lost when a cell
+            is covered, of ``COVERED`` faces. ``rank_weight``, ``rank_cam``: Spearman correlation with it.
+            ``accuracy`` with the ``own`` weights, ``even`` ones, the ``mean`` ones for every face, and ``shuffled``
+            over the cells of each face. ``crucial``, ``crucial_cam``, ``crucial_even``: share on the crucial cells.
+        """
+        if self.switches.attention == "none":
+            return {}
+        was_training, side = self.training, self.switches.side
+        self.eval()
+        loader = Loader(loader.faces, 128, loader.device, loader.size, degrade=loader.degrade)
+        found = [self._where(batch) for batch in loader.epoch()]
+        weight, cam, label = (torch.cat([part[k] for part in found]) for k in range(3))
+        mean = weight.mean(0)
+        figures: dict[str, Any] = {"weight": mean.tolist(), "cam": (cam.mean(0) / cam.mean().clamp(min=1e-12)).tolist()}
+        figures["spread"] = (weight - mean).abs().mean().item()
+        figures["weight_by_emotion"] = {NAMES[k]: weight[label == k].mean(0).tolist() for k in label.unique().tolist()}
+        if loader.faces.masks is not None:
+            chosen = torch.cat([crucial(batch.mask, side).cpu() for batch in loader.epoch()])
+            levels = {"crucial": weight, "crucial_cam": cam, "crucial_even": torch.ones_like(weight)}
+            figures |= {name: share_on(level, chosen).mean().item() for name, level in levels.items()}
+        shuffled = weight.gather(1, torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)).argsort(1))
+        others = {"own": weight, "even": torch.ones_like(weight), "mean": mean.expand_as(weight), "shuffled": shuffled}
+        figures["accuracy"] = {name: self._accuracy(loader, other) for name, other in others.items()}
+        figures["lost"] = self._lost(loader)
+        for name in ("weight", "cam"):
+            if len(set(figures[name])) > 1 and len(set(figures["lost"])) > 1:
+                figures[f"rank_{name}"] = float(spearmanr(figures[name], figures["lost"]).statistic)
+        self.train(was_training)
+        return figures
+
+    def _where(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights and Grad-CAM's mass on the map U for the true label [selvaraju2017gradcam], cell by cell."""
+        with torch.enable_grad():
+            seen = self.see(batch.image)
+            speaks = seen.logits.gather(1, batch.label[:, None]).sum()
+            slope = torch.autograd.grad(speaks, seen.stages[-1])[0].mean(dim=(2, 3), keepdim=True)
+        cam = F.relu((slope * seen.stages[-1]).sum(1, keepdim=True))
+        cam = F.adaptive_avg_pool2d(cam, self.switches.side).flatten(1)
+        cam = cam / cam.mean(1, keepdim=True).clamp(min=1e-12)
+        return seen.weight.detach().cpu(), cam.detach().cpu(), batch.label.cpu()
+
+    def _accuracy(self, loader: Loader, weight: Tensor) -> float:
+        seen = [self.see(batch.image, weight[batch.index.cpu()].to(loader.device)).logits for batch in loader.epoch()]
+        return (torch.cat(seen).argmax(1).cpu() == loader.faces.labels).float().mean().item()
+
+    def _lost(self, loader: Loader) -> list[float]:
+        few = loader.faces.subset(torch.arange(min(len(loader.faces), COVERED)))
+        hits: list[Tensor] = []
+        for batch in Loader(few, loader.batch_size, loader.device, loader.size, degrade=loader.degrade).epoch():
+            side = self.switches.side
+            views = [batch.image, *(cover(batch.image, side, cell) for cell in range(side**2))]
+            hits.append(torch.stack([self(view).logits.argmax(1) == batch.label for view in views]).float().cpu())
+        right = torch.cat(hits, 1).mean(1)
+        return (right[0] - right[1:]).tolist()

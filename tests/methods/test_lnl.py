@@ -1,0 +1,190 @@
+"""Weights reach the output and learn by the paths they should; the recorded figures are what they say they are."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+from fer_lib.data.faces import make_faces
+from fer_lib.data.loader import Batch, Loader
+from fer_lib.errors import FerError
+from fer_lib.methods.lnl import LNL, cover, crucial, share_on
+from fer_lib.nets.backbone import Backbone
+from fer_lib.nets.regions import cut
+
+WEIGHTED = [row for row, changes in LNL.ROWS.items() if changes.get("attention") != "none"]
+
+
+def build(row="N4", stir=True, **switches):
+    """A row's network; stirred, so that its weights are no longer all 1."""
+    torch.manual_seed(0)
+    method = LNL(LNL.Switches(**{**LNL.ROWS[row], **switches}), Backbone("resnet10_narrow", 2, size=32), 8)
+    if stir and method.switches.attention in ("nonlocal", "shuffled"):
+        torch.nn.init.normal_(method.weigher.score.weight)
+        torch.nn.init.normal_(method.weigher.mix.out.weight)
+        torch.nn.init.normal_(method.weigher.mix.theta.weight)
+    return method
+
+
+def batch(count=6):
+    torch.manual_seed(1)
+    label = torch.arange(count) % 8
+    return Batch(torch.rand(count, 3, 32, 32), label, label)
+
+
+class Logits(torch.nn.Module):
+    def __init__(self, method):
+        super().__init__()
+        self.method = method
+
+    def forward(self, image):
+        return self.method(image).logits
+
+
+@pytest.mark.parametrize("row", [r for r in WEIGHTED if r != "N8-random"])
+def test_before_training_all_weights_are_one(row):
+    weight = build(row, stir=False)(batch().image).maps["weight"]
+    assert torch.allclose(weight, torch.ones_like(weight), atol=1e-6) and (row == "N9" or torch.equal(weight, torch.ones_like(weight)))
+
+
+@pytest.mark.parametrize("row", ["N4", "N4-post", "N3", "N2"])
+def test_the_output_depends_on_every_regions_weight(row):
+    method, weight = build(row).train(), torch.ones(16, requires_grad=True)
+    slope = torch.autograd.grad(method.see(batch().image, weight.expand(6, 16)).logits.square().sum(), weight)[0]
+    assert (slope.abs() > 1e-6).all()
+
+
+def test_fusion_by_hand():
+    method = build("N3").eval()
+    seen, image = method.see(batch().image), batch().image
+    feature, local = method.local(cut(seen.stages[-1], 4))
+    h = torch.einsum("bm,bmd->bd", seen.weight, feature) / 16
+    assert torch.allclose(seen.logits, method.head(torch.cat([h, seen.stages[-1].mean((2, 3))], 1)), atol=1e-5)
+    assert torch.allclose(seen.fused, torch.einsum("bm,bmk->bk", seen.weight, local) / 16, atol=1e-5)
+    assert torch.equal(method(image).logits, method.see(image).logits)
+
+
+def test_losses_by_hand():
+    method, data = build("N4").eval(), batch()
+    seen, terms = method.see(data.image), method.losses(data, "train", "all")
+    each = torch.stack([F.cross_entropy(seen.local[:, m], data.label, reduction="none") for m in range(16)], 1)
+    assert torch.allclose(terms["each region"].value, (seen.weight * each).mean(), atol=1e-5)
+    assert torch.allclose(terms["fused"].value, F.cross_entropy(seen.fused, data.label), atol=1e-5)
+    assert [terms[name].weight for name in ("cross-entropy", "fused", "each region")] == [1.0, 0.5, 0.5]
+
+
+def test_evenness_is_zero_for_even_weights_and_log_m_for_one_alone():
+    data = batch()
+    even = build("N4", stir=False, evenness=0.1).losses(data, "train", "all")["evenness"]
+    assert even.value.item() == pytest.approx(0, abs=1e-6) and even.weight == 0.1
+    alone = build("N4", evenness=0.1)
+    torch.nn.init.constant_(alone.weigher.score.weight, 0)
+    with torch.no_grad():
+        alone.weigher.position[:] = torch.randn_like(alone.weigher.position) * 1e3
+        alone.weigher.score.weight[0, 0] = 10.0
+    assert alone.losses(data, "train", "all")["evenness"].value.item() == pytest.approx(torch.tensor(16.0).log().item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("row, learns", [("N4", True), ("N4-post", True), ("N7-stop", False), ("N3", False)])
+def test_the_local_losses_teach_the_weights_only_where_they_are_fed_back(row, learns):
+    method, data = build(row), batch()
+    term = method.losses(data, "train", "all")["each region"].value
+    slopes = torch.autograd.grad(term, list(method.weigher.mix.parameters()), allow_unused=True)
+    assert (sum(s.abs().sum() for s in slopes if s is not None) > 0) == learns
+    whole = method.losses(data, "train", "all")["cross-entropy"].value
+    assert torch.autograd.grad(whole, method.weigher.mix.theta.weight)[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("row", [r for r in LNL.ROWS])
+def test_every_parameter_that_a_row_has_learns(row):
+    method = build(row).train()
+    if row == "N9":
+        torch.nn.init.normal_(method.weigher.look.look.weight)
+    for norm in (m for m in method.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.ones_(norm.weight)  # timm starts some at zero
+    terms = method.losses(batch(), "train", "all")
+    sum(t.weight * t.value for t in terms.values()).backward()
+    silent = {n for n, p in method.named_parameters() if p.grad is None or p.grad.abs().sum() == 0}
+    # A softmax does not hear what is added to all its scores.
+    deaf = {"weigher.score.bias", "weigher.mix.phi.bias", "weigher.mix.out.bias"}
+    if row == "N7-received":
+        deaf |= {"weigher.score.weight", "weigher.mix.out.weight", "weigher.mix.g.weight", "weigher.mix.g.bias"}
+    assert silent <= deaf, silent - deaf
+
+
+@pytest.mark.parametrize("row", ["N4", "N4-post", "N7-received", "N9", "N6-overlap"])
+def test_a_prediction_does_not_depend_on_its_batch(row):
+    method = build(row).train()
+    method(torch.rand(8, 3, 32, 32))
+    method.eval()
+    images = torch.rand(9, 3, 32, 32)
+    with torch.inference_mode():
+        together = method(images)
+        alone = [method(image[None]) for image in images]
+    assert (together.logits - torch.cat([a.logits for a in alone])).abs().max() < 1e-5
+    assert (together.maps["weight"] - torch.cat([a.maps["weight"] for a in alone])).abs().max() < 1e-5
+
+
+def test_crucial_cells_and_their_share_by_hand():
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[0, 0, :2, :2], mask[1, 0, 4:, :] = 1, 1
+    chosen = crucial(mask, 4)
+    assert chosen[0].nonzero().flatten().tolist() == [0] and chosen[1].nonzero().flatten().tolist() == list(range(8, 16))
+    weight = torch.ones(2, 16)
+    weight[0, 0] = 17
+    assert torch.allclose(share_on(weight, chosen), torch.tensor([17 / 32, 0.5]))
+
+
+def test_covering_paints_one_cell_in_the_mean_colour():
+    image = torch.rand(2, 3, 12, 12)
+    covered = cover(image, 4, 6)  # row 1, column 2
+    assert torch.allclose(covered[:, :, 3:6, 6:9], image.mean((2, 3), keepdim=True).expand(2, 3, 3, 3))
+    kept = torch.ones(12, 12, dtype=bool)
+    kept[3:6, 6:9] = False
+    assert torch.equal(covered[:, :, kept], image[:, :, kept])
+
+
+def test_grad_cam_is_the_librarys():
+    """Its maps come scaled and enlarged; before that, the mean over each cell is ours."""
+    method, data = build().eval(), batch()
+    with GradCAM(Logits(method), [method.encoder]) as cam:
+        cam(data.image, [ClassifierOutputTarget(k) for k in data.label.tolist()])
+        there = cam.activations_and_grads
+        maps = cam.get_cam_image(data.image, method.encoder, None, there.activations[0].numpy(), there.gradients[0].numpy(), False)
+    cells = F.adaptive_avg_pool2d(torch.from_numpy(maps).clamp(min=0)[:, None], 4).flatten(1)
+    cells = cells / cells.mean(1, keepdim=True).clamp(min=1e-12)
+    assert cells.max() > 0 and torch.allclose(method._where(data)[1], cells, atol=1e-3)
+
+
+def test_the_figures_say_what_they_say():
+    faces = make_faces(40, "test", size=32)
+    method = build().eval()
+    loader = Loader(faces, 16)
+    with torch.no_grad():
+        weight = torch.cat([method.see(b.image).weight for b in loader.epoch()])
+        right = torch.cat([method(b.image).logits.argmax(1) == b.label for b in loader.epoch()]).float().mean().item()
+        covered = torch.cat([method(cover(b.image, 4, 5)).logits.argmax(1) == b.label for b in loader.epoch()]).float().mean().item()
+        even = torch.cat([method.see(b.image, torch.ones(len(b.label), 16)).logits.argmax(1) == b.label for b in loader.epoch()])
+    found = method.mechanism(loader)
+    assert torch.allclose(torch.tensor(found["weight"]), weight.mean(0), atol=1e-5)
+    assert found["accuracy"]["own"] == pytest.approx(right) and found["accuracy"]["even"] == pytest.approx(even.float().mean().item())
+    assert found["lost"][5] == pytest.approx(right - covered, abs=1e-6) and len(found["lost"]) == 16
+    assert 0 < found["crucial_even"] < 1 and found["spread"] > 0
+    of_all = sum(torch.tensor(w) * (faces.labels == k).sum() for k, w in enumerate(found["weight_by_emotion"].values()))
+    assert torch.allclose(of_all / 40, weight.mean(0), atol=1e-4)
+    assert build("N1").mechanism(loader) == {}
+
+
+@pytest.mark.parametrize(
+    "switches, sentence",
+    [
+        ({"feedback": "before"}, "feedback cannot be 'before': choose one of pre, post, none"),
+        ({"attention": "self"}, "attention cannot be 'self': choose one of nonlocal"),
+        ({"side": 1}, "side cannot be 1: at least 2 regions each way"),
+        ({"features": "backbone"}, "The features 'backbone' are too coarse"),
+    ],
+)
+def test_refusals(switches, sentence):
+    with pytest.raises(FerError, match=sentence):
+        LNL.Switches(**switches)
