@@ -30,7 +30,7 @@ from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.clusters import nearest
 from fer_lib.nets.multiscale import MapHead, MultiScale
 
-SHARED = 64  # faces that share a batch where a figure says no other number
+SHARED = 64  # faces to a batch, as in the release's evaluation
 
 
 def _rows() -> dict[str, dict[str, Any]]:
@@ -210,7 +210,8 @@ class CLCL(Method):
             seen = self(batch.image)
             terms = self.terms(seen, batch.label)
         total = sum(term.weight * term.value for term in terms.values())
-        sizes = {"total": gradient_size(total, seen.stages), "ce": gradient_size(terms["cross-entropy"].value, seen.stages)}
+        losses = {"total": total, "ce": terms["cross-entropy"].value}
+        sizes = {kind: gradient_size(loss, seen.stages) for kind, loss in losses.items()}
         return {f"intensity_{kind}_{j}": x for kind, size in sizes.items() for j, x in enumerate(size, 1)}
 
     def _look(self, batch: Batch) -> dict[str, Tensor]:
@@ -225,12 +226,13 @@ class CLCL(Method):
         anchors = {what: find_anchors(centre(parts[3]), k) for what, (parts, k) in codes.items()}
         for what, (parts, _) in codes.items():
             for j in range(3):
-                for name, value in alignment(parts[j], anchors[what]).items():
-                    figures[f"align_{what}_{name}_{j + 1}"] = value
+                found = alignment(parts[j], anchors[what])
+                figures |= {f"align_{what}_{name}_{j + 1}": value for name, value in found.items()}
         if s.clbs:
-            figures["emotions"] = rand_index(anchors["faces"].own, batch.label[None])
+            centroids, own, _ = anchors["faces"]
+            figures["emotions"] = rand_index(own, batch.label[None])
             for j in range(3):
-                figures[f"agree_{j + 1}"] = rand_index(nearest(centre(faces[j]), anchors["faces"].centroids), anchors["faces"].own)
+                figures[f"agree_{j + 1}"] = rand_index(nearest(centre(faces[j]), centroids), own)
         if batch.landmarks is not None and batch.landmarks.shape[1] == 68:
             size = batch.image.shape[-1]
             owner = [part_map(batch.landmarks, size, x.shape[-1]) for x in seen.stages]
@@ -242,7 +244,8 @@ class CLCL(Method):
     def _neighbours(self, maps: Tensor, labels: Tensor) -> dict[str, float]:
         """Accuracy of one network by who shares a batch."""
         shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-        orders = {"1": (shuffled, 1), "64 in order": (labels.argsort(stable=True), SHARED), "64 shuffled": (shuffled, SHARED)}
+        ordered = labels.argsort(stable=True)
+        orders = {"1": (shuffled, 1), "64 in order": (ordered, SHARED), "64 shuffled": (shuffled, SHARED)}
         return {
             name: (self.read_in_batches(maps, order, size).argmax(1) == labels).float().mean().item()
             for name, (order, size) in orders.items()

@@ -24,7 +24,8 @@ def position_code(stage: Tensor, side: int, temperature: float = TEMPERATURE) ->
     Explained in: book/clcl.ipynb
     """
     x = F.adaptive_avg_pool2d(stage.float(), side).flatten(2)  # (B, C, side * side)
-    x = (x - x.mean(2, keepdim=True)) / (x.std(2, keepdim=True, correction=0) + 1e-5)
+    # A deviation far below 0.1 is no position: without the floor such channels would have all the gradient.
+    x = (x - x.mean(2, keepdim=True)) / (x.var(2, keepdim=True, correction=0) + 0.01).sqrt()
     share = (x / temperature).softmax(2)[..., None]
     line = torch.linspace(-1, 1, side, device=x.device)
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).flatten(0, 1)  # (side * side, 2): x, y
@@ -145,5 +146,10 @@ def alignment(shallow: Tensor, anchors: Anchors) -> dict[str, Tensor]:
     number = filled.sum(1).clamp(min=1)
     own = (table.diagonal(dim1=1, dim2=2) * filled).sum(1) / number
     every = (table.mean(2) * filled).sum(1) / number
-    stranger = (F.cosine_similarity(other[0], strange.centroids, dim=2) * other[1]).sum(1) / other[1].sum(1).clamp(min=1)
-    return {"own": own, "shuffled": (k * every - own) / (k - 1), "stranger": stranger, "filled": filled.float().mean(1)}
+    stranger = (F.cosine_similarity(other[0], strange.centroids, dim=2) * other[1]).sum(1)
+    return {
+        "own": own,
+        "shuffled": (k * every - own) / (k - 1),
+        "stranger": stranger / other[1].sum(1).clamp(min=1),
+        "filled": filled.float().mean(1),
+    }

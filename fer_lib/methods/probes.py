@@ -10,7 +10,13 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 # Landmarks of a part of the face, in the order of iBUG 300-W.
-PARTS = {"outline": range(17), "brows": range(17, 27), "nose": range(27, 36), "eyes": range(36, 48), "mouth": range(48, 68)}
+PARTS = {
+    "outline": range(17),
+    "brows": range(17, 27),
+    "nose": range(27, 36),
+    "eyes": range(36, 48),
+    "mouth": range(48, 68),
+}
 
 
 def linear_probe(features: Tensor, labels: Tensor, people: Tensor | None = None) -> float:

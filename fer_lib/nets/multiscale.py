@@ -41,9 +41,8 @@ class MultiScale(nn.Module):
             for j, (channels, side) in enumerate(zip(backbone.channels, _sides(backbone), strict=True))
         )
         if attention != "sum":
-            self.score = nn.Sequential(
-                nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 1)
-            )
+            seen = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+            self.score = nn.Sequential(seen, nn.Flatten(), nn.Linear(width, 1))
 
     def forward(self, stages: list[Tensor]) -> tuple[Tensor, list[Tensor], Tensor]:
         scales = [c(s(x)) for c, s, x in zip(self.convs, self.shuffles, stages, strict=True)]
@@ -116,7 +115,8 @@ def _pixels(channels: int, stage: int) -> int:
     """Channels that the pixel shuffle of a stage leaves."""
     left, rest = divmod(channels, 4 ** (stage + 1))
     if rest:
-        raise FerError(f"Stage {stage + 1} has {channels} channels, no multiple of {4 ** (stage + 1)}: take a ResNet-18.")
+        wanted = 4 ** (stage + 1)
+        raise FerError(f"Stage {stage + 1} has {channels} channels, no multiple of {wanted}: take a ResNet-18.")
     return left
 
 
