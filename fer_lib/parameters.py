@@ -24,7 +24,7 @@ PROFILES: dict[str, Recipe] = {
 BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     (method, "quick"): dict(train_images=1000, val_images=250, epochs=6) for method in ("ll_fer", "sr_fer")
 }
-BUDGETS["clcl", "quick"] = dict(train_images=2000, val_images=250)
+BUDGETS["clcl", "quick"] = dict(train_images=2000, val_images=250, epochs=7)
 
 
 class Parameters(BaseModel):
