@@ -71,13 +71,14 @@ def share_table(ax: Axes, shares: Tensor, rows: Sequence[str], columns: Sequence
     Explained in: book/clcl.ipynb
     """
     percent = 100 * shares.cpu().numpy()
-    picture = ax.imshow(percent, cmap="Greens", vmin=0, vmax=max(percent.max(), 1), aspect="auto")
+    top = max(percent.max(), 50)
+    picture = ax.imshow(percent, cmap="Greens", vmin=0, vmax=top, aspect="auto")
     ax.set(xticks=range(len(columns)), yticks=range(len(rows)))
     ax.set_xticklabels(columns)
     ax.set_yticklabels(rows)
     ax.grid(False)
     for row, column in np.ndindex(*percent.shape):
-        colour = "white" if percent[row, column] > 0.6 * percent.max() else "black"
+        colour = "white" if percent[row, column] > 0.6 * top else "black"
         ax.text(column, row, f"{percent[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
     ax.figure.colorbar(picture, ax=ax, label=label)
 
