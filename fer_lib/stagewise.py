@@ -27,12 +27,14 @@ def stage_lines(
 
     Args:
         lines: legend -> (row, the figure's name with ``{}`` for the stage, see :func:`fer_lib.restoration.figure_of`).
-        against: a row: drawn is then what each line's row has more than it, over common seeds.
+        against: a row: drawn is then what each other line's row has more than it, over common seeds.
 
     Explained in: book/clcl.ipynb
     """
     drawn = False
     for i, (label, (row, name)) in enumerate(lines.items()):
+        if row == against:
+            continue
         names = [name.format(k) for k in stages]
         points = [gain(records, against, row, n) if against else over_seeds(records, row, n) for n in names]
         if all(points):
@@ -92,6 +94,6 @@ def _style(label: str, main: str, i: int) -> dict:
 
 def _finish(ax: Axes, drawn: bool) -> None:
     if drawn:
-        ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+        ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     else:
         ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")

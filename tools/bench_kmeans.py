@@ -42,8 +42,8 @@ def main(faces: int = 256, size: int = 112, device: str = "cpu") -> None:
 
     channels, samples = torch.randn(faces, 512, 4, device=where), torch.randn(1, faces, 484, device=where)
     whole, clusters = seconds(step, where), seconds(lambda: (kmeans(channels, 4), kmeans(samples, 7)), where)
-    print(f"{faces} faces of {size} px, {torch.get_num_threads()} threads: step {whole:.2f} s, k-means {clusters:.3f} s, "
-          f"{100 * clusters / whole:.1f} % of the step")  # fmt: skip
+    share = f"k-means {clusters:.3f} s, {100 * clusters / whole:.1f} % of it"
+    print(f"{faces} faces of {size} px, {torch.get_num_threads()} threads: a step {whole:.2f} s, {share}")
 
 
 if __name__ == "__main__":
