@@ -88,8 +88,8 @@ def learning_intensity(method: Method, batch: Batch, stage: str = "", player: st
         stage, player: whose loss; by default the first player's in the last stage of training.
 
     Returns:
-        ``total`` and ``cross-entropy`` (0 where there is no such term), one number a stage,
-        see :func:`fer_lib.methods.probes.gradient_size`.
+        ``total`` and every term of the loss by its name, with its weight (``cross-entropy`` is what the
+        classification asks); one number a stage, see :func:`fer_lib.methods.probes.gradient_size`.
 
     Explained in: book/clcl.ipynb
     """
@@ -101,9 +101,8 @@ def learning_intensity(method: Method, batch: Batch, stage: str = "", player: st
     hook.remove()
     method.train(was_training)
     stages = [maps for maps in passes if maps[0].requires_grad][-1]
-    total = sum(term.weight * term.value for term in terms.values())
-    named = terms["cross-entropy"].value if "cross-entropy" in terms else torch.zeros(())
-    return {"total": gradient_size(total, stages), "cross-entropy": gradient_size(named, stages)}
+    weighted = {name: term.weight * term.value for name, term in terms.items()}
+    return {name: gradient_size(loss, stages) for name, loss in {"total": sum(weighted.values()), **weighted}.items()}
 
 
 def add_batch_mean(logits: Tensor, order: Tensor, batch: int, bias: Tensor) -> Tensor:

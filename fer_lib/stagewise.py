@@ -13,6 +13,7 @@ from fer_lib.restoration import gain, over_seeds
 from fer_lib.show import COLOURS
 
 _GREYS = [("#1a1a1a", "s", "--"), ("#6b6b6b", "^", "-."), ("#9a9a9a", "D", ":"), ("#1a1a1a", "v", "-")]
+_GREYS += [("#6b6b6b", "P", "--"), ("#9a9a9a", "X", "-")]
 
 
 def stage_lines(

@@ -77,7 +77,7 @@ def test_learning_intensity_of_every_method(name):
     method = METHODS[name](METHODS[name].Switches(), Backbone("resnet10_narrow", 2, size=32), 8).train()
     data = Batch(torch.rand(6, 3, 32, 32), torch.arange(6), torch.arange(6))
     found = learning_intensity(method, data)
-    assert method.training and all(len(values) == 4 for values in found.values())
+    assert method.training and "total" in found and all(len(values) == 4 for values in found.values())
     if name == "baseline":
         stages = [maps.detach().requires_grad_() for maps in method.eval().backbone(data.image)]
         logits = method.head(stages[3].mean((2, 3)))

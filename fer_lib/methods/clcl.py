@@ -50,10 +50,11 @@ def _rows() -> dict[str, dict[str, Any]]:
     rows |= {f"B5-{k}": {"stages": k} for k in "123"}
     rows |= {f"B6-faces{k}": {"face_clusters": k} for k in (4, 14)}
     rows |= {f"B6-channels{k}": {"channel_clusters": k} for k in (2, 8)}
-    rows |= {name: {"clbs": x, "clfm": x} for name, x in (("B7-half", 0.05), ("B7-five", 0.5))}
+    rows |= {name: {"clbs": x, "clfm": x} for name, x in (("B7-half", 0.05), ("B7-five", 0.5), ("B7-twenty", 2.0))}
     return rows | {
         "C1": {**alone, "auxiliary": 0.1},
         "C2": {"clusters": "shuffled"},
+        "C2-twenty": {"clusters": "shuffled", "clbs": 2.0, "clfm": 2.0},
         "C3": {"batch_mean": "on"},
         "C3-running": {"batch_mean": "running"},
     }
@@ -209,10 +210,10 @@ class CLCL(Method):
         with torch.enable_grad():
             seen = self(batch.image)
             terms = self.terms(seen, batch.label)
-        total = sum(term.weight * term.value for term in terms.values())
-        losses = {"total": total, "ce": terms["cross-entropy"].value}
-        sizes = {kind: gradient_size(loss, seen.stages) for kind, loss in losses.items()}
-        return {f"intensity_{kind}_{j}": x for kind, size in sizes.items() for j, x in enumerate(size, 1)}
+        weighted = {name: term.weight * term.value for name, term in terms.items()}
+        losses = {"total": sum(weighted.values()), **weighted}
+        sizes = {name: gradient_size(loss, seen.stages) for name, loss in losses.items()}
+        return {f"intensity_{name}_{j}": x for name, size in sizes.items() for j, x in enumerate(size, 1)}
 
     def _look(self, batch: Batch) -> dict[str, Tensor]:
         seen, s = self(batch.image), self.switches
@@ -227,7 +228,9 @@ class CLCL(Method):
         for what, (parts, _) in codes.items():
             for j in range(3):
                 found = alignment(parts[j], anchors[what])
-                figures |= {f"align_{what}_{name}_{j + 1}": value for name, value in found.items()}
+                # The faces of a batch are one set: there is no other one to be a stranger.
+                kept = found if what == "channels" else {k: v for k, v in found.items() if k != "stranger"}
+                figures |= {f"align_{what}_{name}_{j + 1}": value for name, value in kept.items()}
         if s.clbs:
             centroids, own, _ = anchors["faces"]
             figures["emotions"] = rand_index(own, batch.label[None])
