@@ -216,10 +216,12 @@ class CLCL(Method):
         return {f"intensity_{name}_{j}": x for name, size in sizes.items() for j, x in enumerate(size, 1)}
 
     def _look(self, batch: Batch) -> dict[str, Tensor]:
+        """What is averaged over all batches; codes are the repaired ones in every variant, so that rows compare."""
         seen, s = self(batch.image), self.switches
         figures = {f"pooled_{j}": F.adaptive_avg_pool2d(x, 2).flatten(1) for j, x in enumerate(seen.stages, 1)}
         figures["label"] = batch.label
-        figures |= {name: seen.maps[name] for name in ("head_map",) if name in seen.maps}
+        if "head_map" in seen.maps:
+            figures["head_map"] = seen.maps["head_map"]
         codes = {"channels": (self.channel_codes(seen), s.channel_clusters)}
         if s.clbs:
             faces = [code[None] for code in self.face_codes(seen)]
@@ -237,7 +239,7 @@ class CLCL(Method):
             for j in range(3):
                 figures[f"agree_{j + 1}"] = rand_index(nearest(centre(faces[j]), centroids), own)
         if batch.landmarks is not None and batch.landmarks.shape[1] == 68:
-            size = batch.image.shape[-1]
+            size = (batch.image if batch.clean is None else batch.clean).shape[-1]
             owner = [part_map(batch.landmarks, size, x.shape[-1]) for x in seen.stages]
             for j in range(4):
                 own = nearest(centre(codes["channels"][0][j]), anchors["channels"].centroids)
