@@ -6,7 +6,10 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
+from fer_lib.data.loader import Batch
 from fer_lib.methods.method import Method
+from fer_lib.methods.probes import gradient_size
+from fer_lib.nets.backbone import Backbone
 
 
 class LogitsOnly(nn.Module):
@@ -75,6 +78,32 @@ def wanted_change(recognizer: Method, image: Tensor, label: Tensor) -> Tensor:
     change = -torch.autograd.grad(loss, image)[0].sum(1)  # (B, H, W)
     largest = change.abs().flatten(1).quantile(0.99, dim=1).clamp(min=1e-20)
     return (change / largest[:, None, None]).clamp(-1, 1)
+
+
+def learning_intensity(method: Method, batch: Batch, stage: str = "", player: str = "") -> dict[str, list[float]]:
+    """How hard a method's loss pulls at each stage of its recognizer: mean magnitude of the gradient [xie2024clcl].
+
+    Args:
+        method: any method of the book; measured in evaluation mode and left in its own.
+        stage, player: whose loss; by default the first player's in the last stage of training.
+
+    Returns:
+        ``total`` and every term of the loss by its name, with its weight (``cross-entropy`` is what the
+        classification asks); one number a stage, see :func:`fer_lib.methods.probes.gradient_size`. A
+        method without the backbone has one: the map of its ``encoder``.
+
+    Explained in: book/clcl.ipynb
+    """
+    last = method.stages()[-1]
+    passes, was_training = [], method.training
+    body = next((m for m in method.modules() if isinstance(m, Backbone)), None) or method.get_submodule("encoder")
+    hook = body.register_forward_hook(lambda _, inputs, maps: passes.append(maps if isinstance(maps, list) else [maps]))
+    terms = method.eval().losses(batch, stage or last.name, player or last.players[0].name)
+    hook.remove()
+    method.train(was_training)
+    stages = [maps for maps in passes if maps[0].requires_grad][-1]
+    weighted = {name: term.weight * term.value for name, term in terms.items()}
+    return {name: gradient_size(loss, stages) for name, loss in {"total": sum(weighted.values()), **weighted}.items()}
 
 
 def add_batch_mean(logits: Tensor, order: Tensor, batch: int, bias: Tensor) -> Tensor:

@@ -7,9 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.animation import FuncAnimation
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from fer_lib.emotions import NAMES
 from fer_lib.show import ACCENT, COLOURS
 
 # What matplotlib draws on its buttons with an icon font from another host, as plain characters.
@@ -118,6 +120,37 @@ def weight_player(face: Tensor, weight: Tensor, share: Sequence[float], even: fl
         left.set_title(titles[k])
 
     return _player(figure, frame, len(cells), 700, "once")
+
+
+def order_player(labels: Tensor, orders: Sequence[Tensor], titles: Sequence[str], size: int) -> str:
+    """An animation that plays without a kernel: who shares a batch, while the order of a list changes.
+
+    Args:
+        labels: int64 (N,), at most eight classes; orders: of each frame, int64 (N,); titles: of each frame.
+        size: faces to a batch: one row of the picture, one colour an emotion.
+
+    Returns:
+        HTML with its own buttons.
+
+    Explained in: book/clcl.ipynb
+    """
+    rows = -(-len(labels) // size)
+    figure, ax = plt.subplots(figsize=(6.4, 0.22 * rows + 1.5), dpi=80)
+    strips = np.full((len(orders), rows * size), np.nan)
+    strips[:, : len(labels)] = torch.stack([labels[order] for order in orders]).cpu().numpy()
+    strips = strips.reshape(len(orders), rows, size)
+    eight = ListedColormap(["#1a1a1a", *list(COLOURS.values())[1:], ACCENT, "#f0e442"])
+    picture = ax.imshow(strips[0], cmap=eight, vmin=-0.5, vmax=7.5, aspect="auto")
+    ax.set(xticks=[], yticks=range(0, rows, 4), xlabel=f"{size} faces that share a batch", ylabel="batch")
+    ax.grid(False)
+    bar = figure.colorbar(picture, ax=ax, ticks=range(8))
+    bar.ax.set_yticklabels(NAMES[:8], fontsize=8)
+
+    def frame(k: int) -> None:
+        picture.set_data(strips[k])
+        ax.set_title(titles[k])
+
+    return _player(figure, frame, len(orders), 900, "reflect")
 
 
 def _player(figure: Figure, frame: Callable[[int], None], frames: int, interval: int, mode: str) -> str:

@@ -141,7 +141,9 @@ def history(record: Record) -> Figure:
         left.plot([e["epoch"] for e in seen], [e[term] for e in seen], marker=".", label=label)
     left.legend(frameon=False, fontsize=9)
     unit = "training loss (nats)" if len(terms) == 1 else "loss terms, each in its own unit"
-    left.set(xlabel="epoch", ylabel=unit, ylim=(0, None))
+    # A loss may be negative: then the axis goes down to it.
+    lowest = min((e[term] for e in record.history for term in terms if term in e), default=0)
+    left.set(xlabel="epoch", ylabel=unit, ylim=(0 if lowest >= 0 else None, None))
     accuracy = [100 * e["val_accuracy"] for e in record.history]
     right.plot(epochs, accuracy, color=colour)
     chosen = record.chosen.epoch

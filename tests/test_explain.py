@@ -1,10 +1,13 @@
 """Grad-CAM has the right form and follows the class; the batch-mean head is the algebra it claims to be."""
 
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from fer_lib.data.loader import Loader
-from fer_lib.explain import add_batch_mean, grad_cam, share_inside
+from fer_lib.data.loader import Batch, Loader
+from fer_lib.explain import add_batch_mean, grad_cam, learning_intensity, share_inside
+from fer_lib.methods import METHODS
 from fer_lib.methods.baseline import Baseline
 from fer_lib.methods.method import Prediction
 from fer_lib.nets.backbone import Backbone
@@ -66,3 +69,18 @@ def test_batch_of_one_never_changes_a_decision():
     torch.manual_seed(0)
     bias, logits = torch.zeros(8), torch.randn(50, 8)
     assert torch.equal(add_batch_mean(logits, torch.arange(50), 1, bias).argmax(1), logits.argmax(1))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_learning_intensity_of_every_method(name):
+    torch.manual_seed(0)
+    method = METHODS[name](METHODS[name].Switches(), Backbone("resnet10_narrow", 2, size=32), 8).train()
+    data = Batch(torch.rand(6, 3, 32, 32), torch.arange(6), torch.arange(6))
+    found = learning_intensity(method, data)
+    assert method.training and "total" in found and all(len(values) == (1 if name == "lnl" else 4) for values in found.values())
+    if name == "baseline":
+        stages = [maps.detach().requires_grad_() for maps in method.eval().backbone(data.image)]
+        logits = method.head(stages[3].mean((2, 3)))
+        pull = torch.autograd.grad(F.cross_entropy(logits, data.label, reduction="sum"), stages[3])[0]
+        assert found["total"][3] == pytest.approx(pull.abs().mean().item(), rel=1e-4)
+        assert found["total"] == found["cross-entropy"] and min(found["total"]) > 0

@@ -1,0 +1,75 @@
+"""k-means for many small sets of points at once, and what follows from it: members, means, nearest centroids."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@torch.no_grad()
+def kmeans(points: Tensor, k: int, iterations: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Lloyd's k-means [lloyd1982least] from a k-means++ start [arthur2007kmeans], in each of G sets by itself.
+
+    Every set is given the same draws: its result depends neither on the other sets nor on chance.
+    A cluster that loses all its points keeps its centroid. No gradient flows through.
+
+    Args:
+        points: (G, N, D), N points in each set; k: clusters; iterations: so many at most, no test for an end
+            is needed, since a result that no longer moves stays.
+        seed: of the start.
+
+    Returns:
+        centroids float32 (G, k, D), and int64 (G, N), the cluster of each point.
+
+    Explained in: book/clcl.ipynb
+    """
+    points = points.float()
+    centroids = _spread_start(points, k, seed)
+    for _ in range(iterations):
+        means, counts = cluster_means(points, _distances(points, centroids).argmin(2), k)
+        centroids = torch.where(counts[..., None] > 0, means, centroids)
+    return centroids, _distances(points, centroids).argmin(2)
+
+
+def cluster_means(points: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Mean of the points of each cluster, 0 for an empty one, and how many they are.
+
+    Shapes:
+        points (G, N, D), own int64 (G, N) in 0 .. k-1 -> (G, k, D), float32 (G, k).
+
+    Explained in: book/clcl.ipynb
+    """
+    member = F.one_hot(own, k).to(points.dtype)  # (G, N, k)
+    counts = member.sum(1)
+    # Products and sums, no matrix product: mixed precision would round that to 16 bits.
+    sums = torch.stack([(member[..., c, None] * points).sum(1) for c in range(k)], 1)
+    return sums / counts.clamp(min=1)[..., None], counts
+
+
+def nearest(points: Tensor, centroids: Tensor) -> Tensor:
+    """The centroid at the smallest angle to each point.
+
+    Shapes:
+        points (G, N, D), centroids (G, k, D) -> int64 (G, N).
+
+    Explained in: book/clcl.ipynb
+    """
+    return torch.stack([F.cosine_similarity(points, c[:, None], dim=2) for c in centroids.unbind(1)], 2).argmax(2)
+
+
+def _distances(points: Tensor, centroids: Tensor) -> Tensor:
+    """Squared distances (G, N, k)."""
+    return torch.stack([(points - c[:, None]).square().sum(2) for c in centroids.unbind(1)], 2)
+
+
+def _spread_start(points: Tensor, k: int, seed: int) -> Tensor:
+    """k of the points: the first by lot, each further one with a chance that grows with its squared distance."""
+    draws = torch.rand(k, generator=torch.Generator().manual_seed(seed)).to(points.device)
+    rows = torch.arange(len(points), device=points.device)
+    chosen = [points[:, int(draws[0].item() * points.shape[1])]]
+    apart = (points - chosen[0][:, None]).square().sum(2)  # (G, N)
+    for draw in draws[1:]:
+        reach = apart.cumsum(1)
+        index = torch.searchsorted(reach, draw * reach[:, -1:], right=True)[:, 0].clamp(max=points.shape[1] - 1)
+        chosen.append(points[rows, index])
+        apart = torch.minimum(apart, (points - chosen[-1][:, None]).square().sum(2))
+    return torch.stack(chosen, 1)

@@ -1,0 +1,100 @@
+"""What the chapter on cross-layer contrast draws: figures stage by stage, and tables of shares as colours."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fer_lib.record import Record
+from fer_lib.restoration import gain, over_seeds
+from fer_lib.show import COLOURS
+
+_GREYS = [("#1a1a1a", "s", "--"), ("#6b6b6b", "^", "-."), ("#9a9a9a", "D", ":"), ("#1a1a1a", "v", "-")]
+_GREYS += [("#6b6b6b", "P", "--"), ("#9a9a9a", "X", "-")]
+
+
+def stage_lines(
+    ax: Axes,
+    records: Sequence[Record],
+    lines: Mapping[str, tuple[str, str]],
+    main: str,
+    stages: Sequence[int],
+    against: str = "",
+) -> None:
+    """Figures of rows at each stage, mean over seeds with 95 % intervals; ``main`` in the method's colour.
+
+    Args:
+        lines: legend -> (row, the figure's name with ``{}`` for the stage, see :func:`fer_lib.restoration.figure_of`).
+        against: a row: drawn is then what each other line's row has more than it, over common seeds.
+
+    Explained in: book/clcl.ipynb
+    """
+    drawn = False
+    for i, (label, (row, name)) in enumerate(lines.items()):
+        if row == against:
+            continue
+        names = [name.format(k) for k in stages]
+        points = [gain(records, against, row, n) if against else over_seeds(records, row, n) for n in names]
+        if all(points):
+            drawn = True
+            arms = np.nan_to_num([[m - low for m, low, _ in points], [high - m for m, _, high in points]])
+            x = np.array(stages) + 0.06 * (i - (len(lines) - 1) / 2)
+            ax.errorbar(x, [p[0] for p in points], arms, label=label, ms=5, elinewidth=1, **_style(label, main, i))
+    if against:
+        ax.axhline(0, color="black", lw=1, ls=":")
+    ax.set(xticks=stages, xlabel="stage")
+    _finish(ax, drawn)
+
+
+def intensity_curves(series: Mapping[str, Sequence[Sequence[float]]], main: str) -> Figure:
+    """Gradient at each stage against epochs, one panel a stage, on a logarithmic scale.
+
+    Args:
+        series: legend -> for each epoch the figures of the four stages; the first is before training.
+
+    Explained in: book/clcl.ipynb
+    """
+    figure, axes = plt.subplots(1, 4, figsize=(7.2, 3.2), sharey=True)
+    for j, ax in enumerate(axes):
+        for i, (label, epochs) in enumerate(series.items()):
+            values = [epoch[j] for epoch in epochs]
+            ax.plot(range(len(values)), values, label=label, ms=4, **_style(label, main, i))
+        ax.set(yscale="log", title=f"stage {j + 1}", xlabel="epoch")
+    axes[0].set_ylabel("learning intensity\n(nats per unit of activation)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def share_table(ax: Axes, shares: Tensor, rows: Sequence[str], columns: Sequence[str], label: str) -> None:
+    """Shares (R, C) in [0, 1] as colours, each with its percent.
+
+    Explained in: book/clcl.ipynb
+    """
+    percent = 100 * shares.cpu().numpy()
+    top = max(percent.max(), 50)
+    picture = ax.imshow(percent, cmap="Greens", vmin=0, vmax=top, aspect="auto")
+    ax.set(xticks=range(len(columns)), yticks=range(len(rows)))
+    ax.set_xticklabels(columns)
+    ax.set_yticklabels(rows)
+    ax.grid(False)
+    for row, column in np.ndindex(*percent.shape):
+        colour = "white" if percent[row, column] > 0.6 * top else "black"
+        ax.text(column, row, f"{percent[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
+    ax.figure.colorbar(picture, ax=ax, label=label)
+
+
+def _style(label: str, main: str, i: int) -> dict:
+    if label == main:
+        return {"color": COLOURS["clcl"], "marker": "o", "ls": "-", "lw": 2.4}
+    colour, mark, dash = _GREYS[i % len(_GREYS)]
+    return {"color": colour, "marker": mark, "ls": dash, "lw": 1.2}
+
+
+def _finish(ax: Axes, drawn: bool) -> None:
+    if drawn:
+        ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    else:
+        ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")

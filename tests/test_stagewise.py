@@ -1,0 +1,61 @@
+"""Figures show the numbers that they are given, and say so where there are none."""
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from fer_lib import play, stagewise
+from fer_lib.record import Record
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def made(row, seed, probe):
+    return Record(
+        method="clcl", row=row, dataset="faces", profile="quick", fold=0, seed=seed, split="test", alignment="as drawn",
+        parameters={}, fingerprint={}, metrics={"accuracy": 0.5}, intervals={}, confusion=[[1]],
+        chosen={"epoch": 1, "metrics": {}, "intervals": {}}, labels="0", predicted="0", history=[], cost={}, device="cpu",
+        versions={}, sources="", commit="", finished="", mechanism={"probe": {str(k): probe + k / 10 for k in range(1, 5)}},
+    )  # fmt: skip
+
+
+LINES = {"B1": ("B1", "probe/{}"), "B4": ("B4", "probe/{}")}
+
+
+def test_stage_lines_show_means_over_seeds_and_differences_by_seed():
+    records = [made(row, seed, base + seed / 100) for row, base in (("B1", 0.1), ("B4", 0.2)) for seed in range(3)]
+    figure, (left, right) = plt.subplots(1, 2)
+    stagewise.stage_lines(left, records, LINES, "B4", range(1, 5))
+    stagewise.stage_lines(right, records, LINES, "B4", range(1, 5), against="B1")
+    levels = {c.get_label(): c[0] for c in left.containers}
+    assert levels["B1"].get_ydata() == pytest.approx([21, 31, 41, 51])
+    assert levels["B4"].get_color() == stagewise.COLOURS["clcl"] != levels["B1"].get_color()
+    assert [c.get_label() for c in right.containers] == ["B4"]
+    assert right.containers[0][0].get_ydata() == pytest.approx([10] * 4)
+
+
+def test_stage_lines_without_records_say_so():
+    ax = plt.subplots()[1]
+    stagewise.stage_lines(ax, [], LINES, "B4", range(1, 5))
+    assert [t.get_text() for t in ax.texts] == ["no record yet"]
+
+
+def test_intensity_curves_have_a_panel_a_stage():
+    figure = stagewise.intensity_curves({"with": [[1, 2, 3, 4], [5, 6, 7, 8]], "without": [[1, 1, 1, 1]] * 2}, "with")
+    assert [list(ax.lines[0].get_ydata()) for ax in figure.axes] == [[1, 5], [2, 6], [3, 7], [4, 8]]
+
+
+def test_share_table_prints_its_percents():
+    ax = plt.subplots()[1]
+    stagewise.share_table(ax, torch.tensor([[0.25, 0.75], [1.0, 0.0]]), ["a", "b"], ["x", "y"], "share")
+    assert [t.get_text() for t in ax.texts] == ["25", "75", "100", "0"]
+
+
+def test_order_player_plays_without_a_kernel_even_if_the_last_batch_is_short():
+    labels = torch.arange(10) % 8
+    html = play.order_player(labels, [torch.arange(10), torch.randperm(10)], ["in order", "shuffled"], 4)
+    assert html.count("data:image/png") == 2 and "http" not in html.replace("http://www.w3.org", "")
