@@ -77,15 +77,14 @@ def missing(records: Sequence[Record], rows: Sequence[str]) -> str:
 
 
 def verdicts(records: Sequence[Record], pairs: Sequence[tuple[str, str]]) -> str:
-    """A paragraph of :func:`fer_lib.show.verdict` for each pair; a pair without two common seeds says so.
+    """A paragraph of :func:`fer_lib.show.verdict` for each pair; a pair without a common seed says so.
 
     Explained in: book/ll_fer.ipynb
     """
     said = []
     for first, second in pairs:
         shared = [{r.seed for r in records if r.row == row} for row in (first, second)]
-        ready = len(shared[0] & shared[1]) > 1
-        said.append(verdict(records, first, second) if ready else f"**{second} against {first}:** not recorded yet.")
+        said.append(verdict(records, first, second) if shared[0] & shared[1] else f"**{second} against {first}:** not recorded yet.")
     return "\n\n".join(said)
 
 

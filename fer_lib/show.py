@@ -224,18 +224,18 @@ def verdict(records: Sequence[Record], first: str, second: str) -> str:
     """Row ``second`` against row ``first`` in one paragraph of Markdown, whichever way it falls.
 
     The gain's interval is over the seeds that both rows have, folds of a seed counting once with
-    their mean; the paired test is per seed, over the faces of all its folds.
+    their mean; of a single seed there is none. The paired test is per seed, over the faces of all its folds.
 
     Raises:
-        FerError: if the records cannot be compared: other faces, fewer than two common seeds, or two
+        FerError: if the records cannot be compared: other faces, no common seed, or two
             runs of one row, seed and fold.
 
     Explained in: book/baseline.ipynb
     """
     runs = {row: by_seed(r for r in records if r.row == row) for row in (first, second)}
     seeds = [seed for seed in runs[first] if seed in runs[second]]
-    if len(seeds) < 2 or len({(r.dataset, r.profile, r.split) for r in records}) > 1:
-        raise FerError(f"{second} against {first}: give records of one dataset and profile, with two common seeds or more.")
+    if not seeds or len({(r.dataset, r.profile, r.split) for r in records}) > 1:
+        raise FerError(f"{second} against {first}: give records of one dataset and profile, with a common seed.")
     gains, tests = [], []
     for seed in seeds:
         a, b = runs[first][seed], runs[second][seed]
@@ -246,9 +246,10 @@ def verdict(records: Sequence[Record], first: str, second: str) -> str:
         tests.append(f"{test.only_first} to {test.only_second} (p = {test.p_value:.2g})")
     mean, low, high = mean_interval(gains)
     clear = "which leaves out zero" if low > 0 or high < 0 else "which includes zero: no clear difference"
+    over = f"95 % interval {low:+.1f} to {high:+.1f} over {len(seeds)} seeds, {clear}"
     return (
-        f"**{second} against {first}:** {mean:+.1f} points of accuracy, 95 % interval {low:+.1f} to {high:+.1f} "
-        f"over {len(seeds)} seeds, {clear}. Faces that only {first}, to faces that only {second} gets right, "
+        f"**{second} against {first}:** {mean:+.1f} points of accuracy, "
+        f"{over if len(seeds) > 1 else 'one seed, so no interval'}. Faces that only {first}, to faces that only {second} gets right, "
         f"by seed: {', '.join(tests)}."
     )
 

@@ -49,12 +49,14 @@ def test_verdict_says_better_worse_and_not_clear():
 
 
 def test_verdict_compares_the_seeds_that_both_rows_have():
+    one = show.verdict([record("A", 0, 60), record("A", 1, 60), record("B", 0, 70)], "A", "B")
+    assert "+10.0 points of accuracy, one seed, so no interval. Faces" in one and "nan" not in one
     assert "over 2 seeds" in show.verdict([record(row, s, 50 + s) for row, n in (("A", 3), ("B", 2)) for s in range(n)], "A", "B")
 
 
 def test_verdict_refuses_what_cannot_be_compared():
-    with pytest.raises(FerError, match="two common seeds or more"):
-        show.verdict([record("A", 0, 60), record("B", 0, 60)], "A", "B")
+    with pytest.raises(FerError, match="with a common seed"):
+        show.verdict([record("A", 0, 60), record("B", 1, 60)], "A", "B")
     runs = [record(row, s, 60) for row in "AB" for s in range(2)]
     runs[0].fingerprint = {"test": "other"}
     with pytest.raises(FerError, match="measured on different faces"):
