@@ -28,7 +28,7 @@ BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     ("lnl", "quick"): dict(train_images=1500, val_images=500, batch_size=16),
     ("lnl", "page"): dict(batch_size=16),
     ("clcl", "quick"): dict(train_images=2000, val_images=250, epochs=7),
-    ("clcl", "page"): dict(train_images=800, val_images=160, test_images=640, epochs=5),
+    ("clcl", "page"): dict(train_images=640, val_images=160, test_images=640, epochs=5),
 }
 
 
