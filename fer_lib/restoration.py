@@ -167,7 +167,7 @@ def stage_curves(
     figure = _panels(records, dict.fromkeys(kinds, rows), main, curve)
     for ax in figure.axes:
         ax.axhline(1, color="black", lw=1, ls=":")
-        ax.annotate(before, (4.3, 1), ha="right", va="bottom", fontsize=9)
+        ax.annotate(before, (4.15, 1), ha="right", va="bottom", fontsize=9)
         ax.set(xticks=stages, xlabel="stage of the judge")
     figure.axes[0].set_ylabel("distance to the clean image\n(share of the degraded one's)")
     return figure

@@ -23,7 +23,7 @@ NETS = ("fsrcnn", "edsr_s", "rcan_s")
 class SuperResolver(nn.Module):
     """A residual over the bicubic enlargement, zero at first; an image of full size passes unchanged.
 
-    ``fsrcnn`` [dong2016fsrcnn] narrows to 12 channels between its ends and enlarges by one transposed
+    ``fsrcnn`` [dong2016fsrcnn] narrows to a quarter of its channels between its ends and enlarges by one transposed
     convolution; ``edsr_s`` [lim2017edsr] is a chain of residual blocks without batch norm, ``rcan_s``
     [zhang2018image] two groups of them with channel attention; both enlarge by pixel shuffles.
 
@@ -77,7 +77,7 @@ def attention_consistency(
 
     .. math:: \mathcal L_{att} = \sum_{k=1}^{3} \|Q_k(\hat x) - Q_k(x)\|_2^2 + \tfrac{1}{|A|} \|A(\hat x) - A(x)\|_2^2,
 
-    mean over the batch; :math:`Q_k` is the energy map, whose norm is 1, and :math:`A` the label's
+    mean over the batch; here :math:`Q_k` is the energy map already divided by its norm, and :math:`A` the label's
     class activation map of stage 4, whose values lie in [0, 1]: each summand is at most 2, however
     many places a stage has. No gradient flows to ``wanted``.
 

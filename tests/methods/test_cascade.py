@@ -74,6 +74,61 @@ def test_who_learns(name, reader, blobs):
     assert running and any(not torch.equal(before[k], after[k]) for k in running) == (reader == "retrain")
 
 
+@pytest.mark.parametrize(
+    "name, row, stages, players",
+    [
+        ("ll_fer", "A1", ["untrained"], [()]),
+        ("ll_fer", "A2-gamma", ["untrained"], [()]),
+        ("ll_fer", "A3", ["adapt"], [("recognizer",)]),
+        ("ll_fer", "A4", ["restore"], [("restorer",)]),
+        ("ll_fer", "A5", ["restore", "adapt"], [("restorer",), ("recognizer",)]),
+        ("ll_fer", "A6", ["restore", "joint"], [("restorer",), ("restorer",)]),
+        ("ll_fer", "A7", ["restore", "joint"], [("restorer",), ("restorer", "recognizer")]),
+        ("sr_fer", "S8-retrain", ["adapt"], [("recognizer",)]),
+        ("sr_fer", "S8-finetune", ["restore", "adapt"], [("restorer",), ("recognizer",)]),
+        ("sr_fer", "S10", ["restore", "joint"], [("restorer",), ("restorer",)]),
+    ],
+)
+def test_each_row_trains_whom_the_table_says(name, row, stages, players):
+    plan = build(name, row).stages()
+    assert [stage.name for stage in plan] == stages
+    assert [tuple(player.name for player in stage.players) for stage in plan] == players
+
+
+@pytest.mark.parametrize("name, row", [("ll_fer", "A5"), ("sr_fer", "S8-finetune")])
+def test_adapting_leaves_the_restorer_alone(name, row):
+    method, batch = moved(build(name, row)), degraded(name)
+    terms = method.losses(batch, "adapt", "recognizer")
+    sum(term.weight * term.value for term in terms.values()).backward()
+    assert all(p.grad is None for p in method.restorer.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in method.recognizer.parameters())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_shown_lies_in_range_though_the_restorer_overshoots(name):
+    method = build(name)
+    with torch.no_grad():
+        for p in method.restorer.parameters():
+            p += 0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
+    image = degraded(name).image
+    assert method.restorer(image).max() > 1
+    restored = method(image).maps["restored"]
+    assert restored.min() >= 0 and restored.max() <= 1
+
+
+def test_shared_attention_is_measured_by_the_moving_recognizer():
+    method, batch = moved(build("sr_fer", attention_net="shared")), degraded("sr_fer")
+    frozen = moved(build("sr_fer"))
+    for net in (method, frozen):
+        with torch.no_grad():
+            for p in net.recognizer.parameters():
+                p += 0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
+    restored = method.restorer(batch.image)
+    values = [net.guidance(restored, batch.clean, batch.label)["attention"][0] for net in (method, frozen)]
+    assert values[0].item() != pytest.approx(values[1].item(), rel=1e-4)
+    assert method.guidance(batch.clean, batch.clean, batch.label)["attention"][0] == 0
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_recognizer_is_heard_in_the_joint_stage_alone(name):
     method, batch = moved(build(name)), degraded(name)

@@ -47,6 +47,10 @@ def test_losses_by_hand():
     assert terms["grey"].value.item() == pytest.approx(0, abs=1e-12) and terms["roughness"].value.item() == 0
     red = torch.cat([lit[:, :1] + 0.1, lit[:, 1:]], 1)
     assert zero_reference(red, image, curves)["grey"].value.item() == pytest.approx(2 * 0.01, abs=1e-6)
+    halves = flat(*[[0.2] * 4 + [1.0] * 4] * 8)  # 32 pixels a side: four squares of 16, and |0.2 - 0.6| = |1 - 0.6|
+    assert zero_reference(halves, halves, torch.zeros(1, 24, 32, 32))["exposure"].value.item() == pytest.approx(0.4, abs=1e-6)
+    mixed = flat(*[[0.2, 0.2, 1.0, 1.0] * 2] * 8)  # both within each square of 16: its mean is 0.6
+    assert zero_reference(mixed, mixed, torch.zeros(1, 24, 32, 32))["exposure"].value.item() == pytest.approx(0, abs=1e-6)
     ramp = torch.arange(8.0).expand(1, 24, 8, 8) + 2 * torch.arange(8.0).view(1, 1, 8, 1)
     assert zero_reference(lit, image, ramp)["roughness"].value.item() == pytest.approx(3 * (1 + 2) ** 2)
 
