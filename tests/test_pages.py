@@ -13,7 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parent.parent
-PROSE = ("intro", "data", "troubleshooting", "status", "references")
+PROSE = ("intro", "data", "reruns", "troubleshooting", "status", "references")
 CHAPTERS = tuple(sorted(path.stem for path in (ROOT / "book").glob("*.ipynb")))
 COUNT = "print(open('count.txt', 'a').write('x'))"
 
@@ -43,7 +43,7 @@ def at_smoke(path: Path) -> None:
 def html(tmp_path_factory):
     """The whole book, rendered with every chapter executed at the smoke profile."""
     root = tmp_path_factory.mktemp("book")
-    for name in ("book", "fer_lib", "tools"):
+    for name in ("book", "fer_lib", "sweeps", "tools"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "runs"))
     for name in ("_config.yml", "_toc.yml", "requirements.lock"):
         shutil.copy(ROOT / name, root)
