@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fer_lib.data import check_dataset
 from fer_lib.errors import FerError
-from fer_lib.ledger import export, find_records, ledger, promote
+from fer_lib.ledger import export, ledger, promote
 from fer_lib.methods import METHODS
 from fer_lib.parameters import PROFILES, Parameters
-from fer_lib.record import RESULTS
+from fer_lib.record import RESULTS, find_records
 from fer_lib.run import RUNS, run
 from fer_lib.sweep import rerun
 
@@ -41,7 +41,10 @@ def _rerun(options: argparse.Namespace) -> int:
 
 def _records(options: argparse.Namespace) -> int:
     which = {name: getattr(options, name) for name in ("method", "row", "dataset", "profile") if getattr(options, name)}
-    found = find_records(Path(options.folder), stale=True if options.stale else None, **which)
+    if not Path(options.folder).is_dir():
+        raise FerError(f"There is no folder {options.folder}: give the one that holds the records.")
+    found = find_records(options.folder, **which)
+    found = {path: record for path, record in found.items() if record.stale()} if options.stale else found
     table = ledger(found.values())
     print(table.drop(columns=["overrides", "device", "finished"]).to_string(index=False) if found else "No such record.")
     for path in options.export:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fer_lib.data.loader import Batch
 from fer_lib.methods.method import Method
-from fer_lib.methods.probes import gradient_size
+from fer_lib.methods.probes import gradient_sizes
 from fer_lib.nets.backbone import Backbone
 
 
@@ -102,8 +102,7 @@ def learning_intensity(method: Method, batch: Batch, stage: str = "", player: st
     hook.remove()
     method.train(was_training)
     stages = [maps for maps in passes if maps[0].requires_grad][-1]
-    weighted = {name: term.weight * term.value for name, term in terms.items()}
-    return {name: gradient_size(loss, stages) for name, loss in {"total": sum(weighted.values()), **weighted}.items()}
+    return gradient_sizes(terms, stages)
 
 
 def add_batch_mean(logits: Tensor, order: Tensor, batch: int, bias: Tensor) -> Tensor:

@@ -1,39 +1,15 @@
 """A folder of records as one table: list, filter, export, and promote to the book."""
 
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from fer_lib.errors import FerError
-from fer_lib.record import RESULTS, Record, read_record
+from fer_lib.record import RESULTS, Record, record_path, write_record
 
 FIELDS = ("method", "row", "dataset", "profile", "split", "fold", "seed")
-
-
-def find_records(folder: Path, stale: bool | None = None, **which: Any) -> dict[Path, Record]:
-    """The records below ``folder``, by path, whose fields equal ``which``.
-
-    Args:
-        stale: only those that are out of date (``True``) or are not (``False``).
-
-    Raises:
-        FerError: if there is no such folder, or a record is damaged.
-
-    Explained in: book/reruns.md
-    """
-    if not folder.is_dir():
-        raise FerError(f"There is no folder {folder}: give the one that holds the records.")
-    found = {path: read_record(path) for path in sorted(folder.rglob("*-seed*.json"))}
-    return {
-        path: record
-        for path, record in found.items()
-        if all(getattr(record, name) == value for name, value in which.items())
-        and (stale is None or record.stale() == stale)
-    }
 
 
 def ledger(records: Iterable[Record]) -> pd.DataFrame:
@@ -85,10 +61,4 @@ def promote(records: dict[Path, Record], results: Path = RESULTS) -> list[Path]:
             raise FerError(f"{path} is stale: run it again before it is promoted.")
         if record.parameters.get("overrides"):
             raise FerError(f"{path} has overrides ({record.parameters['overrides']}): leave it out (--row, --profile ...).")
-    copies = [results / record.method / path.name for path, record in records.items()]
-    for path, copy in zip(records, copies, strict=True):
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        part = copy.with_name(copy.name + ".part")
-        shutil.copyfile(path, part)
-        os.replace(part, copy)
-    return copies
+    return [write_record(record, record_path(results, record.method, path.stem)) for path, record in records.items()]

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import tokenize
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from statistics import fmean as mean
 from typing import Any
@@ -155,8 +156,16 @@ def read_records(folder: Path | str = RESULTS, **which: Any) -> list[Record]:
 
     Explained in: book/status.md
     """
-    records = [read_record(path) for path in sorted(Path(folder).rglob("*-seed*.json"))]
-    return [r for r in records if all(getattr(r, key) == value for key, value in which.items())]
+    return list(find_records(folder, **which).values())
+
+
+def find_records(folder: Path | str, **which: Any) -> dict[Path, Record]:
+    """:func:`read_records` with each record's path.
+
+    Explained in: book/reruns.md
+    """
+    found = {path: read_record(path) for path in sorted(Path(folder).rglob("*-seed*.json"))}
+    return {path: r for path, r in found.items() if all(getattr(r, key) == value for key, value in which.items())}
 
 
 def by_seed(records: Iterable[Record]) -> dict[int, list[Record]]:
@@ -214,8 +223,8 @@ def sources(method: str, dataset: str) -> str:
 
     Explained in: book/status.md
     """
-    todo = [LIBRARY / "methods" / f"{method}.py", _reader(dataset)]
-    todo += [LIBRARY / "train.py", LIBRARY / "evaluate.py"]
+    reader = DATASETS[dataset].module if dataset in DATASETS else f"fer_lib.data.{dataset}"
+    todo = [_file(name) for name in (f"fer_lib.methods.{method}", reader, "fer_lib.train", "fer_lib.evaluate")]
     run = LIBRARY / "run.py"
     seen: dict[Path, str] = {run: _bare(run.read_text())}
     while todo:
@@ -223,7 +232,7 @@ def sources(method: str, dataset: str) -> str:
         if path not in seen and path.is_file() and path.name != "__init__.py":
             text = path.read_text()
             seen[path] = _bare(text)
-            todo += _imports(text)
+            todo += map(_file, _imports(text))
     text = "\n".join(f"{path.relative_to(LIBRARY)}\n{seen[path]}" for path in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -257,27 +266,26 @@ def versions() -> dict[str, str]:
 
     Explained in: book/status.md
     """
-    modules = {module.__name__: module.__version__ for module in (torch, timm, kornia, fer_lib)}
-    return modules | {"python": platform.python_version()}
+    return {m.__name__: m.__version__ for m in (torch, timm, kornia, fer_lib)} | {"python": platform.python_version()}
 
 
-def _reader(dataset: str) -> Path:
-    """The module that reads a dataset."""
-    module = DATASETS[dataset].module if dataset in DATASETS else f"fer_lib.data.{dataset}"
+def _file(module: str) -> Path:
     return LIBRARY.parent / (module.replace(".", "/") + ".py")
 
 
-def _imports(text: str) -> list[Path]:
-    """Files of ``fer_lib`` that a module imports."""
+@cache
+def _imports(text: str) -> set[str]:
+    """What a module imports from ``fer_lib``."""
     names = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fer_lib"):
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names if alias.name.startswith("fer_lib")}
-    return [LIBRARY.parent / (name.replace(".", "/") + ".py") for name in names]
+    return names
 
 
+@cache
 def _bare(text: str) -> str:
     """The code without comments, docstrings and blank lines."""
     lines = text.splitlines()

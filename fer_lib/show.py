@@ -254,6 +254,18 @@ def verdict(records: Sequence[Record], first: str, second: str) -> str:
     )
 
 
+def origin(records: Sequence[Record]) -> str:
+    """On what the records were made and until when, and which commits' sources are not today's; "" without records.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    if not records:
+        return ""
+    said = f"Run on {'; '.join(sorted({r.device for r in records}))}, last on {max(r.finished for r in records)[:10]}."
+    old = sorted({r.commit[:7] for r in records if r.stale()})
+    return said + f" Some were made by an earlier state of the library (commit {', '.join(old)})." * bool(old)
+
+
 def told(*paragraphs: str) -> Markdown:
     """Sentences that records made; those that wait for a record are named once, at the end.
 

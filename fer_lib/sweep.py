@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -118,7 +118,7 @@ def read_sweep(path: Path, out: Path = RUNS) -> list[Parameters]:
             try:
                 for run in Block.model_validate(block).runs(method, str(out)):
                     run.resolve()
-                    runs[f"{method}/{run.name}"] = run
+                    runs[_key(run)] = run
             except ValidationError as error:
                 for e in error.errors():
                     faults.append(f"{path}, line {_line(tree, (*place, *e['loc']))}: {_said(e)}")
@@ -180,20 +180,22 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         runs = read_sweep(find_sweep(sweep), out)
-        first = {other.name: other for run in runs for other in run.recognizers() if unfinished(run)}
-        todo = [run for run in [*first.values(), *runs] if unfinished(run)]
-        log(f"{len(runs)} runs in {sweep}: {sum(not unfinished(run) for run in runs)} finished, {len(todo)} to do")
-        plan: dict[str, dict] = {}
-        for run in todo:
+        wanted = {_key(run): run for run in runs if unfinished(run)}
+        # What they start from comes first, whether the sweep names it or not.
+        needed = {_key(first): first for run in wanted.values() for first in run.recognizers()}
+        todo = {key: run for key, run in {**needed, **wanted}.items() if key in wanted or unfinished(run)}
+        log(f"{len(runs)} runs in {sweep}: {len(runs) - len(wanted)} finished, {len(todo)} to do")
+        plan = {}
+        for key, run in todo.items():
             record = record_path(out, run.method, run.name)
             record.parent.mkdir(parents=True, exist_ok=True)
             if record.exists():
                 # Superseded, and kept beside until somebody deletes it.
                 record.replace(record.with_suffix(".json.old"))
             record.with_suffix(".yaml").write_text(yaml.safe_dump(run.model_dump(), sort_keys=False))
-            plan[f"{run.method}/{run.name}"] = {
+            plan[key] = {
                 "chapter": str(chapter(run.method)),
-                "after": [f"baseline/{other.name}.json" for other in run.recognizers() if unfinished(other)],
+                "after": [f"{first}.json" for first in map(_key, run.recognizers()) if first in todo],
                 "gpu": int(run.device.startswith("cuda")),
             }
         (out / "plan.json").write_text(json.dumps(plan, indent=1))
@@ -202,12 +204,12 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
             command += ["--cores", str(cores), "--retries", "1", "--keep-going", "--nolock", "--ignore-incomplete"]
             command += ["--rerun-triggers", "params", "--quiet", "rules", "host"]
             subprocess.run([*command, *options], check=False)
-        failed = [run for run in todo if unfinished(run)]
+        failed = [run for run in todo.values() if unfinished(run)]
         for run in failed:
             path = record_path(out, run.method, run.name).with_suffix(".log")
             lines = path.read_text(errors="replace").split("\n") if path.is_file() else ["it never started"]
             last = "\n    ".join([line.strip() for line in lines if line.strip()][-LAST_LINES:])
-            log(f"FAILED {run.method}/{run.name}, log {path}:\n    {last}")
+            log(f"FAILED {_key(run)}, log {path}:\n    {last}")
         log(f"{len(todo) - len(failed)} of {len(todo)} runs made their record")
     return len(failed)
 
@@ -220,6 +222,10 @@ def chapter(method: str) -> Path:
     return ROOT / "book" / f"{method}.ipynb"
 
 
+def _key(run: Parameters) -> str:
+    return f"{run.method}/{run.name}"
+
+
 def _check_chapter(method: str) -> None:
     """Papermill would only warn of a parameter that the chapter does not have."""
     absent = set(Parameters.model_fields) - set(inspect_notebook(str(chapter(method))))
@@ -227,12 +233,12 @@ def _check_chapter(method: str) -> None:
         raise FerError(f"{chapter(method)} has no {', '.join(sorted(absent))} in its parameters cell: add it there.")
 
 
-def _unreadable(runs) -> list[str]:
+def _unreadable(runs: Iterable[Parameters]) -> list[str]:
     """A sentence for each dataset that cannot be read; what is read is decoded once and for all."""
     faults = []
-    for dataset, data in dict.fromkeys((run.dataset, run.data) for run in runs if run.dataset != "faces"):
+    for dataset, data, split in dict.fromkeys((r.dataset, r.data, r.split) for r in runs if r.dataset != "faces"):
         try:
-            for split in ("train", "val"):
+            for split in dict.fromkeys(("train", "val", split or "val")):
                 load_dataset(dataset, data, split)
         except FerError as error:
             faults.append(f"{dataset}: {error}")

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from fer_lib.errors import FerError
-from fer_lib.ledger import export, find_records, ledger, promote
-from fer_lib.record import RESULTS
+from fer_lib.__main__ import main
+from fer_lib.ledger import export, ledger, promote
+from fer_lib.record import RESULTS, find_records
 
 
 def test_filters_and_columns():
@@ -15,7 +16,6 @@ def test_filters_and_columns():
     assert len(found) == 3 and {path.parent.name for path in found} == {"baseline"}
     table = ledger(found.values())
     assert table.seed.tolist() == [0, 1, 2] and (table.accuracy > 50).all() and not table.stale.any()
-    assert find_records(RESULTS, stale=True, row="R1") == {}
     assert list(ledger([]).columns) == list(table.columns)
 
 
@@ -32,8 +32,20 @@ def test_faults_in_one_sentence(tmp_path):
         export(ledger([]), tmp_path / "all.xls")
     with pytest.raises(FerError, match="could not be written"):
         export(ledger([]), tmp_path / "no" / "all.csv")
-    with pytest.raises(FerError, match="There is no folder"):
-        find_records(tmp_path / "no")
+
+
+def test_the_command_lists_filters_and_says_what_is_missing(tmp_path, capsys):
+    path = next(iter(find_records(RESULTS, row="R1")))
+    old = tmp_path / "R1-faces-quick-seed7.json"
+    old.write_text(json.dumps(json.loads(path.read_text()) | {"sources": "0", "seed": 7}))
+    (tmp_path / path.name).write_text(path.read_text())
+    assert main(["records", str(tmp_path), "--row", "R1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["records", str(tmp_path), "--stale"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()[1:]
+    assert " 7 " in line and line.endswith("True")
+    assert main(["records", str(tmp_path), "--row", "R9"]) == 0 and capsys.readouterr().out == "No such record.\n"
+    assert main(["records", str(tmp_path / "no")]) == 2 and "There is no folder" in capsys.readouterr().err
 
 
 def test_promotion_copies_what_is_valid_and_refuses_the_rest(tmp_path):

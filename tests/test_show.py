@@ -10,7 +10,7 @@ from fer_lib import play, show
 from fer_lib.data.faces import make_faces
 from fer_lib.errors import FerError
 from fer_lib.methods import METHODS
-from fer_lib.record import Record, summarize
+from fer_lib.record import Record, sources, summarize
 
 matplotlib.use("Agg")
 TRUTH = "0011" * 25
@@ -135,3 +135,13 @@ def test_every_method_has_a_colour_of_its_own():
 def test_sentences_without_a_record_are_named_once_at_the_end():
     said = show.told("**A against B:** +1.0\n\n**C against D:** not recorded yet.", "C against D: no two common seeds are recorded yet.")
     assert said.data == "**A against B:** +1.0\n\nNot recorded yet: C against D."
+
+
+def test_where_records_come_from():
+    first, last = record("A", 0, 60), record("A", 1, 60)
+    assert show.origin([]) == ""
+    first.device, last.device, first.finished, last.finished = "one", "two", "2026-01-01T00:00:00", "2026-02-03T00:00:00"
+    first.commit, first.sources, last.sources = "0123456789", "0", sources("baseline", "faces")
+    said = show.origin([last, first])
+    assert said == "Run on one; two, last on 2026-02-03. Some were made by an earlier state of the library (commit 0123456)."
+    assert show.origin([last]) == "Run on two, last on 2026-02-03."

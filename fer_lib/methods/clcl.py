@@ -25,7 +25,7 @@ from fer_lib.methods.latent import (
     position_code,
 )
 from fer_lib.methods.method import Method, Prediction, Term
-from fer_lib.methods.probes import channel_parts, gradient_size, linear_probe, part_map, rand_index
+from fer_lib.methods.probes import channel_parts, gradient_sizes, linear_probe, part_map, rand_index
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.clusters import nearest
 from fer_lib.nets.multiscale import MapHead, MultiScale
@@ -210,9 +210,7 @@ class CLCL(Method):
         with torch.enable_grad():
             seen = self(batch.image)
             terms = self.terms(seen, batch.label)
-        weighted = {name: term.weight * term.value for name, term in terms.items()}
-        losses = {"total": sum(weighted.values()), **weighted}
-        sizes = {name: gradient_size(loss, seen.stages) for name, loss in losses.items()}
+        sizes = gradient_sizes(terms, seen.stages)
         return {f"intensity_{name}_{j}": x for name, size in sizes.items() for j, x in enumerate(size, 1)}
 
     def _look(self, batch: Batch) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_lib.nets.clusters import cluster_means, kmeans, nearest
+from fer_lib.nets.clusters import cluster_means, cosines, kmeans, nearest
 
 VARIANTS = ("repaired", "release", "infonce")
 TEMPERATURE = 0.1
@@ -117,8 +117,7 @@ def cluster_loss(means: Tensor, filled: Tensor, anchors: Anchors, variant: str =
         means = torch.where(filled[..., None], means, anchors.centroids)
         return -F.cosine_similarity(means, anchors.centroids, dim=axis).mean() / 2
     if variant == "infonce":
-        table = torch.stack([F.cosine_similarity(means, c[:, None], dim=2) for c in anchors.centroids.unbind(1)], 2)
-        table = (table / TEMPERATURE).masked_fill(~anchors.filled[:, None], -1e4)  # (G, K, K)
+        table = (cosines(means, anchors.centroids) / TEMPERATURE).masked_fill(~anchors.filled[:, None], -1e4)  # (G, K, K)
         each = -table.log_softmax(2).diagonal(dim1=1, dim2=2)
     else:
         each = -F.cosine_similarity(means, anchors.centroids, dim=2) / 2
@@ -142,7 +141,7 @@ def alignment(shallow: Tensor, anchors: Anchors) -> dict[str, Tensor]:
     k = anchors.centroids.shape[1]
     strange = Anchors(*(x.roll(1, 0) for x in anchors))
     (means, filled), other = (find_members(centre(shallow), found) for found in (anchors, strange))
-    table = torch.stack([F.cosine_similarity(means, c[:, None], dim=2) for c in anchors.centroids.unbind(1)], 2)
+    table = cosines(means, anchors.centroids)
     number = filled.sum(1).clamp(min=1)
     own = (table.diagonal(dim1=1, dim2=2) * filled).sum(1) / number
     every = (table.mean(2) * filled).sum(1) / number

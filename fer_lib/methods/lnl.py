@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
+from fer_lib.methods.cascade import narrow
 from fer_lib.methods.method import Method, Prediction, Term
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.regions import FeatureMap, LocalNetworks, Weigher, cut
@@ -171,7 +172,7 @@ class LNL(Method):
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
         super().__init__()
         self.switches, s = switches, switches
-        channels, width = (16, 64) if backbone.channels[-1] < 512 else (64, 128)
+        channels, width = (16, 64) if narrow(backbone) else (64, 128)
         if s.features == "backbone":
             self.backbone, channels = backbone, backbone.channels[-1]
         else:
@@ -237,17 +238,16 @@ class LNL(Method):
         """
         if self.switches.attention == "none":
             return {}
-        was_training, side = self.training, self.switches.side
+        was_training = self.training
         self.eval()
         loader = Loader(loader.faces, 128, loader.device, loader.size, degrade=loader.degrade)
         found = [self._where(batch) for batch in loader.epoch()]
-        weight, cam, label = (torch.cat([part[k] for part in found]) for k in range(3))
+        weight, cam, label, chosen = (torch.cat(parts) for parts in zip(*found, strict=True))
         mean = weight.mean(0)
         figures: dict[str, Any] = {"weight": mean.tolist(), "cam": (cam.mean(0) / cam.mean().clamp(min=1e-12)).tolist()}
         figures["spread"] = (weight - mean).abs().mean().item()
         figures["weight_by_emotion"] = {NAMES[k]: weight[label == k].mean(0).tolist() for k in label.unique().tolist()}
         if loader.faces.masks is not None:
-            chosen = torch.cat([crucial(batch.mask, side).cpu() for batch in loader.epoch()])
             levels = {"crucial": weight, "crucial_cam": cam, "crucial_even": torch.ones_like(weight)}
             figures |= {name: share_on(level, chosen).mean().item() for name, level in levels.items()}
         shuffled = weight.gather(1, torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)).argsort(1))
@@ -260,8 +260,8 @@ class LNL(Method):
         self.train(was_training)
         return figures
 
-    def _where(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights and Grad-CAM's mass on the map U for the true label [selvaraju2017gradcam], cell by cell."""
+    def _where(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Weights and Grad-CAM's mass on the map U for the true label [selvaraju2017gradcam]; labels; crucial cells."""
         with torch.enable_grad():
             seen = self.see(batch.image)
             speaks = seen.logits.gather(1, batch.label[:, None]).sum()
@@ -269,7 +269,8 @@ class LNL(Method):
         cam = F.relu((slope * seen.stages[-1]).sum(1, keepdim=True))
         cam = F.adaptive_avg_pool2d(cam, self.switches.side).flatten(1)
         cam = cam / cam.mean(1, keepdim=True).clamp(min=1e-12)
-        return seen.weight.detach().cpu(), cam.detach().cpu(), batch.label.cpu()
+        chosen = torch.zeros_like(cam) if batch.mask is None else crucial(batch.mask, self.switches.side)
+        return tuple(x.detach().cpu() for x in (seen.weight, cam, batch.label, chosen))
 
     def _accuracy(self, loader: Loader, weight: Tensor) -> float:
         seen = [self.see(batch.image, weight[batch.index.cpu()].to(loader.device)).logits for batch in loader.epoch()]

@@ -9,6 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from fer_lib.methods.method import Term
+
 # Landmarks of a part of the face, in the order of iBUG 300-W.
 PARTS = {
     "outline": range(17),
@@ -53,6 +55,15 @@ def gradient_size(loss: Tensor, stages: list[Tensor]) -> list[float]:
         return [0.0] * len(stages)
     pulls = torch.autograd.grad(loss, stages, retain_graph=True, allow_unused=True)
     return [0.0 if g is None else len(g) * g.float().abs().mean().item() for g in pulls]
+
+
+def gradient_sizes(terms: dict[str, Term], stages: list[Tensor]) -> dict[str, list[float]]:
+    """:func:`gradient_size` of each weighted term of a loss by its name, and of their sum as ``total``.
+
+    Explained in: book/clcl.ipynb
+    """
+    weighted = {name: term.weight * term.value for name, term in terms.items()}
+    return {name: gradient_size(loss, stages) for name, loss in {"total": sum(weighted.values()), **weighted}.items()}
 
 
 def part_map(landmarks: Tensor, size: int, side: int) -> Tensor:

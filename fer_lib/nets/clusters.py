@@ -45,6 +45,17 @@ def cluster_means(points: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return sums / counts.clamp(min=1)[..., None], counts
 
 
+def cosines(points: Tensor, centroids: Tensor) -> Tensor:
+    """Cosine of the angle between each point and each centroid.
+
+    Shapes:
+        points (G, N, D), centroids (G, k, D) -> (G, N, k).
+
+    Explained in: book/clcl.ipynb
+    """
+    return torch.stack([F.cosine_similarity(points, c[:, None], dim=2) for c in centroids.unbind(1)], 2)
+
+
 def nearest(points: Tensor, centroids: Tensor) -> Tensor:
     """The centroid at the smallest angle to each point.
 
@@ -53,7 +64,7 @@ def nearest(points: Tensor, centroids: Tensor) -> Tensor:
 
     Explained in: book/clcl.ipynb
     """
-    return torch.stack([F.cosine_similarity(points, c[:, None], dim=2) for c in centroids.unbind(1)], 2).argmax(2)
+    return cosines(points, centroids).argmax(2)
 
 
 def _distances(points: Tensor, centroids: Tensor) -> Tensor:
