@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -85,15 +86,27 @@ class Parameters(BaseModel):
         except ValidationError as error:
             raise _one_sentence(error, "Parameter") from error
 
-    def recognizers(self) -> "list[Parameters]":
-        """The runs that this one starts from and is judged by: the baseline of its seed and of the next.
+    def recognizers(self) -> "dict[str, Parameters]":
+        """The baseline's runs that this one needs: ``start``, its own seed's, and ``judge``, the next seed's.
 
-        Overrides of the recipe hold for them too, ``degrade`` excepted; none for a method that starts by itself.
+        Overrides of the recipe hold for them too, ``degrade`` excepted: they see clean faces. A method
+        names the row of each, or none.
         """
-        row = find_method(self.method).starts_from
+        method = find_method(self.method)
         shared = [x for x in self.overrides.split() if x.split("=")[0] in set(Recipe.model_fields) - {"degrade"}]
-        changes = {"method": "baseline", "row": row, "split": "", "overrides": " ".join(shared)}
-        return [self.model_copy(update={**changes, "seed": self.seed + k}) for k in (0, 1)] if row else []
+        changes = {"method": "baseline", "split": "", "overrides": " ".join(shared)}
+        wanted = {"start": (method.starts_from, self.seed), "judge": (method.judged_by, self.seed + 1)}
+        return {
+            part: self.model_copy(update={**changes, "row": row, "seed": seed})
+            for part, (row, seed) in wanted.items()
+            if row
+        }
+
+    def meant(self) -> dict[str, Any]:
+        """What the run's record must hold under ``parameters``: recipe, switches and overrides, as JSON keeps them."""
+        recipe, switches = self.resolve()
+        meant = {**recipe.model_dump(), **dataclasses.asdict(switches), "overrides": self.overrides}
+        return json.loads(json.dumps(meant))
 
     def resolve(self) -> tuple[Recipe, Any]:
         """The recipe and the method's switches: profile, what the method changes of it, row, overrides."""

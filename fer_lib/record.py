@@ -1,15 +1,10 @@
 """A number is a file before it is prose: one JSON record per run, written once and whole."""
 
-import ast
-import hashlib
-import io
 import json
 import os
 import platform
 import subprocess
-import tokenize
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from statistics import fmean as mean
 from typing import Any
@@ -21,12 +16,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import fer_lib
-from fer_lib.data import DATASETS
 from fer_lib.errors import FerError
 from fer_lib.evaluate import mean_interval
+from fer_lib.sources import LIBRARY, sources
 
 SCHEMA = 1
-LIBRARY = Path(fer_lib.__file__).parent
 RESULTS = LIBRARY.parent / "book" / "results"
 
 
@@ -59,8 +53,10 @@ class Record(BaseModel):
         mechanism: the method's own figures, by name.
         cost: ``seconds`` of training, ``images_per_second``, ``peak_memory_mb``, ``parameters``.
         device, versions: what it ran on and with.
-        sources: digest of the sources that decide the result (:func:`sources`).
+        sources: digest of the sources that decide the result (:func:`fer_lib.sources.sources`).
         commit: the repository's commit, "" outside a repository.
+        confirmed: the commit up to which changed sources were shown to leave the row's figures as
+            they are (``tools/confirm.py``, which then renews ``sources``), or "".
         finished: date and time (UTC, ISO 8601).
 
     Explained in: book/status.md
@@ -92,6 +88,7 @@ class Record(BaseModel):
     versions: dict[str, str]
     sources: str
     commit: str
+    confirmed: str = ""
     finished: str
 
     def hits(self) -> torch.Tensor:
@@ -214,29 +211,6 @@ def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy",
     return pd.DataFrame(lines)
 
 
-def sources(method: str, dataset: str) -> str:
-    """Digest of the modules that decide a run's result; comments and docstrings do not count.
-
-    Taken in are ``run.py``, the method, its dataset's module, the training loop and the
-    metrics, with all modules of ``fer_lib`` that these four import. Other methods and layouts,
-    figures and the command line are not: editing them leaves a record valid.
-
-    Explained in: book/status.md
-    """
-    reader = DATASETS[dataset].module if dataset in DATASETS else f"fer_lib.data.{dataset}"
-    todo = [_file(name) for name in (f"fer_lib.methods.{method}", reader, "fer_lib.train", "fer_lib.evaluate")]
-    run = LIBRARY / "run.py"
-    seen: dict[Path, str] = {run: _bare(run.read_text())}
-    while todo:
-        path = todo.pop()
-        if path not in seen and path.is_file() and path.name != "__init__.py":
-            text = path.read_text()
-            seen[path] = _bare(text)
-            todo += map(_file, _imports(text))
-    text = "\n".join(f"{path.relative_to(LIBRARY)}\n{seen[path]}" for path in sorted(seen))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def commit() -> str:
     """The repository's commit, or "" where there is none.
 
@@ -267,34 +241,3 @@ def versions() -> dict[str, str]:
     Explained in: book/status.md
     """
     return {m.__name__: m.__version__ for m in (torch, timm, kornia, fer_lib)} | {"python": platform.python_version()}
-
-
-def _file(module: str) -> Path:
-    return LIBRARY.parent / (module.replace(".", "/") + ".py")
-
-
-@cache
-def _imports(text: str) -> set[str]:
-    """What a module imports from ``fer_lib``."""
-    names = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fer_lib"):
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names if alias.name.startswith("fer_lib")}
-    return names
-
-
-@cache
-def _bare(text: str) -> str:
-    """The code without comments, docstrings and blank lines."""
-    lines = text.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            doc = node.body[0]
-            lines[doc.lineno - 1 : doc.end_lineno] = [""] * (doc.end_lineno - doc.lineno + 1)
-    return "\n".join(line.rstrip() for line in lines if line.strip())

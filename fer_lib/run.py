@@ -1,6 +1,5 @@
 """Parameters in, one record out: what the chapters, the command line and the sweeps all call."""
 
-import dataclasses
 import os
 import resource
 import sys
@@ -40,6 +39,7 @@ from fer_lib.train import Fitted, fit
 
 RUNS = LIBRARY.parent / "runs"
 WEIGHTS = LIBRARY.parent / "book" / "weights"
+EVALUATED_AT_ONCE = 64
 ENOUGH_FACES = {"train": 20_000, "val": 2_000, "test": 2_000}
 
 
@@ -67,8 +67,7 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     A killed run, called again, continues after its last whole epoch.
 
     Args:
-        judge: whether a method that starts from the baseline is also measured with a second one, the
-            next seed's, that took no part in its training (:func:`recognizer_weights`).
+        judge: whether a method that has a judge is measured with it: a baseline that took no part in its training.
 
     Raises:
         FerError: if a parameter, the data or the training is at fault.
@@ -84,14 +83,15 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     sets = {s: load_faces(parameters, recipe, s, needs, device) for s in dict.fromkeys(("train", "val", split))}
     backbone = Backbone(recipe.backbone, recipe.stem_stride, recipe.weights, recipe.size)
     method = kind(switches, backbone, sets["train"].classes).to(device, memory_format=torch.channels_last)
-    if kind.starts_from:
-        method.start(load_file(recognizer_weights(parameters, log)))
+    needed = parameters.recognizers()
+    if "start" in needed:
+        method.start(load_file(recognizer_weights(needed["start"], log)))
     amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
     spoil = Degradation.of(recipe.degrade)
     train = Loader(
         sets["train"], recipe.batch_size, device, recipe.size, amounts, recipe.sampler, parameters.seed, spoil
     )
-    tests = {s: Loader(sets[s], 256, device, recipe.size, degrade=spoil) for s in ("val", split)}
+    tests = {s: Loader(sets[s], EVALUATED_AT_ONCE, device, recipe.size, degrade=spoil) for s in ("val", split)}
     path = _path(parameters)
     made_by = sources(parameters.method, parameters.dataset)
     fitted = fit(
@@ -104,7 +104,7 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
         **parameters.model_dump(include={"method", "row", "dataset", "profile", "fold", "seed"}),
         split=split,
         alignment=DATASETS[parameters.dataset].alignment if parameters.data else "as drawn",
-        parameters={**recipe.model_dump(), **dataclasses.asdict(switches), "overrides": parameters.overrides},
+        parameters=parameters.meant(),
         fingerprint={s: faces.fingerprint for s, faces in sets.items()},
         metrics=last.values,
         intervals=last.intervals,
@@ -113,7 +113,7 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
         labels="".join(map(str, labels.tolist())),
         predicted="".join(map(str, logits.argmax(1).tolist())),
         history=fitted.history.epochs,
-        mechanism=method.mechanism(tests[split], _judge(parameters, recipe, method, log) if judge else None),
+        mechanism=method.mechanism(tests[split], _judge(needed["judge"], log) if judge and "judge" in needed else None),
         cost=_cost(fitted, train, method, device),
         device=describe(device, mixed_precision(recipe, device)),
         versions=versions(),
@@ -130,10 +130,8 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
 
 
 def recognizer_weights(parameters: Parameters, log=print) -> Path:
-    """The weights file of the recognizer that a method starts from; trained first where there is none.
+    """The weights file of a recognizer's run (:meth:`Parameters.recognizers`); trained first where there is none.
 
-    It is the baseline's row that the method names, with the same dataset, profile, fold and seed.
-    Overrides of the recipe hold for both, ``degrade`` excepted: the recognizer has seen clean faces.
     Taken are the weights beside a valid record in the run's folder, else those that come with the
     book (``book/weights``), if their record is valid.
 
@@ -142,17 +140,13 @@ def recognizer_weights(parameters: Parameters, log=print) -> Path:
 
     Explained in: book/baseline.ipynb
     """
-    shared = [x for x in parameters.overrides.split() if x.split("=")[0] in Recipe.model_fields and "degrade=" not in x]
-    row = find_method(parameters.method).starts_from
-    changes = {"method": "baseline", "row": row, "split": "", "overrides": " ".join(shared)}
-    first = parameters.model_copy(update=changes)
-    own = _path(first)
-    given = (record_path(RESULTS, "baseline", first.name), WEIGHTS / f"baseline-{first.name}.safetensors")
+    own, method = _path(parameters), parameters.method
+    given = (record_path(RESULTS, method, parameters.name), WEIGHTS / f"{method}-{parameters.name}.safetensors")
     for record, weights in ((own, own.with_suffix(".safetensors")), given):
-        if record.is_file() and weights.is_file() and not read_record(record).stale():
+        if record.is_file() and weights.is_file() and _valid(read_record(record), parameters):
             return weights
-    log(f"first the recognizer that {parameters.method} starts from, baseline {first.name}")
-    return run(first, log).path.with_suffix(".safetensors")
+    log(f"first a recognizer that is needed: {method} {parameters.name}")
+    return run(parameters, log).path.with_suffix(".safetensors")
 
 
 def load_faces(
@@ -185,15 +179,16 @@ def load_faces(
     return faces
 
 
-def _judge(parameters: Parameters, recipe: Recipe, method: Method, log) -> Method | None:
-    """The baseline of the next seed, if the method starts from the baseline at all."""
-    if not method.starts_from:
-        return None
-    other = parameters.model_copy(update={"seed": parameters.seed + 1})
-    weights = load_file(recognizer_weights(other, log))
-    kind = find_method("baseline")
+def _valid(record: Record, parameters: Parameters) -> bool:
+    return not record.stale() and record.parameters == parameters.meant()
+
+
+def _judge(parameters: Parameters, log) -> Method:
+    """The trained recognizer of a run."""
+    weights = load_file(recognizer_weights(parameters, log))
+    recipe, switches = parameters.resolve()
     backbone = Backbone(recipe.backbone, recipe.stem_stride, size=recipe.size)
-    judge = kind(kind.Switches(), backbone, len(weights["head.bias"]))
+    judge = find_method(parameters.method)(switches, backbone, len(weights["head.bias"]))
     judge.load_state_dict(weights)
     return judge.to(pick_device(parameters.device), memory_format=torch.channels_last).eval()
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -145,13 +144,11 @@ def unfinished(run: Parameters) -> str:
         record = read_record(path)
     except FerError:
         return "its record is damaged"
-    recipe, switches = run.resolve()
-    meant = {**recipe.model_dump(), **asdict(switches), "overrides": run.overrides}
     if not path.with_suffix(".safetensors").is_file():
         return "its weights are gone"
     if record.stale():
         return "fer_lib has changed"
-    if record.parameters != json.loads(json.dumps(meant)):
+    if record.parameters != run.meant():
         return "its parameters have changed"
     notebook = path.with_suffix(".ipynb")
     if notebook.is_file() and _code(notebook) != _code(chapter(run.method)):
@@ -182,7 +179,7 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
         runs = read_sweep(find_sweep(sweep), out)
         wanted = {_key(run): run for run in runs if unfinished(run)}
         # What they start from comes first, whether the sweep names it or not.
-        needed = {_key(first): first for run in wanted.values() for first in run.recognizers()}
+        needed = {_key(first): first for run in wanted.values() for first in run.recognizers().values()}
         todo = {key: run for key, run in {**needed, **wanted}.items() if key in wanted or unfinished(run)}
         log(f"{len(runs)} runs in {sweep}: {len(runs) - len(wanted)} finished, {len(todo)} to do")
         plan = {}
@@ -195,7 +192,7 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
             record.with_suffix(".yaml").write_text(yaml.safe_dump(run.model_dump(), sort_keys=False))
             plan[key] = {
                 "chapter": str(chapter(run.method)),
-                "after": [f"{first}.json" for first in map(_key, run.recognizers()) if first in todo],
+                "after": [f"{first}.json" for first in map(_key, run.recognizers().values()) if first in todo],
                 "gpu": int(run.device.startswith("cuda")),
             }
         (out / "plan.json").write_text(json.dumps(plan, indent=1))

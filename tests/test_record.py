@@ -5,8 +5,10 @@ import json
 import pytest
 
 from fer_lib import record as module
+from fer_lib import sources as origin
 from fer_lib.errors import FerError
-from fer_lib.record import Record, _bare, read_record, read_records, record_path, sources, summarize, write_record
+from fer_lib.record import Record, read_record, read_records, record_path, summarize, write_record
+from fer_lib.sources import _bare, sources
 
 
 def place(tmp_path, record):
@@ -86,7 +88,7 @@ def test_sources_change_with_code_and_not_with_words(tmp_path, monkeypatch):
         (library / name).parent.mkdir(parents=True, exist_ok=True)
         (library / name).write_text('"""Words."""\n\nx = 1\n')
     (library / "methods/a.py").write_text("from fer_lib.nets.c import x\nfrom fer_lib.nets import c\n")
-    monkeypatch.setattr(module, "LIBRARY", library)
+    monkeypatch.setattr(origin, "LIBRARY", library)
     first, other = sources("a", "faces"), sources("b", "faces")
     (library / "methods/b.py").write_text("x = 2\n")
     assert sources("a", "faces") == first and sources("b", "faces") != other
@@ -94,6 +96,12 @@ def test_sources_change_with_code_and_not_with_words(tmp_path, monkeypatch):
     assert sources("a", "faces") == first
     (library / "nets/c.py").write_text('"""Words."""\n\nx = 3\n')
     assert sources("a", "faces") != first
+
+
+def test_a_new_row_leaves_the_others_valid():
+    text = "def _rows():\n    return {'A': 1}\n\nclass M:\n    ROWS = _rows()\n    OTHER = 2\n"
+    assert _bare(text) == _bare(text.replace("'A': 1", "'A': 1, 'B': 2")) == "class M:\n    OTHER = 2"
+    assert _bare(text.replace("= _rows()", "= {\n        'C': 3,\n    }")) == "class M:\n    OTHER = 2"
 
 
 def test_bare_code():

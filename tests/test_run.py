@@ -17,8 +17,8 @@ from fer_lib.methods import METHODS
 from fer_lib.methods.baseline import Baseline
 from fer_lib.methods.method import Player, Stage
 from fer_lib.parameters import PROFILES, Parameters
-from fer_lib.record import read_record
-from fer_lib.run import run
+from fer_lib.record import read_record, write_record
+from fer_lib.run import recognizer_weights, run
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "train_images=48 val_images=16 test_images=16 size=32 batch_size=16"
@@ -52,7 +52,7 @@ def test_a_run_on_degraded_images_with_a_mechanism(tmp_path, monkeypatch):
 class Follower(Baseline):
     """Keeps the trained baseline beside itself."""
 
-    name, starts_from = "follower", "R0"
+    name, starts_from, judged_by = "follower", "R0", "R0"
 
     def __init__(self, switches, backbone, classes):
         super().__init__(switches, backbone, classes)
@@ -72,7 +72,7 @@ def test_a_method_that_starts_from_the_baseline_trains_it_once(tmp_path, monkeyp
     lines = []
     result = run(Parameters(method="follower", **options), log=lines.append)
     method, record = result.method, result.record
-    assert lines[0].startswith("first the recognizer that follower starts from, baseline R0-faces-smoke-")
+    assert lines[0].startswith("first a recognizer that is needed: baseline R0-faces-smoke-")
     file, other = sorted((tmp_path / "baseline").glob("*.safetensors"))
     assert (file.name[-17:], other.name[-17:]) == ("seed0.safetensors", "seed1.safetensors")
     assert "degrade" not in file.name
@@ -82,6 +82,23 @@ def test_a_method_that_starts_from_the_baseline_trains_it_once(tmp_path, monkeyp
     lines.clear()
     run(Parameters(method="follower", row="R1", **options), log=lines.append, judge=False)
     assert lines[0].startswith("epoch   1")
+
+
+def test_a_judge_without_a_start_and_a_recognizer_of_other_parameters(tmp_path, monkeypatch):
+    monkeypatch.setattr(Follower, "starts_from", "")
+    monkeypatch.setitem(METHODS, "follower", Follower)
+    parameters = Parameters(method="follower", profile="smoke", out=str(tmp_path), overrides=SMALL)
+    (judge,) = parameters.recognizers().values()
+    assert (judge.method, judge.row, judge.seed) == ("baseline", "R0", 1)
+    assert run(parameters, log=lambda line: None).record.mechanism == {"judge": True}
+    (weights,) = (tmp_path / "baseline").glob("*.safetensors")
+    assert recognizer_weights(judge, log=None) == weights, "it is there, so nothing is said and nothing trained"
+    path = weights.with_suffix(".json")
+    record = read_record(path)
+    record.parameters["lr"] = 1.0
+    write_record(record, path)
+    lines = []
+    assert recognizer_weights(judge, log=lines.append) == weights and lines[0].startswith("first a recognizer")
 
 
 def test_folds_count_only_where_there_are_folds(tmp_path):

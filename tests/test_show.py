@@ -10,7 +10,8 @@ from fer_lib import play, show
 from fer_lib.data.faces import make_faces
 from fer_lib.errors import FerError
 from fer_lib.methods import METHODS
-from fer_lib.record import Record, sources, summarize
+from fer_lib.record import Record, summarize
+from fer_lib.sources import sources
 
 matplotlib.use("Agg")
 TRUTH = "0011" * 25

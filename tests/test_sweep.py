@@ -9,6 +9,7 @@ from fer_lib import sweep
 from fer_lib.errors import FerError
 from fer_lib.parameters import Parameters
 from fer_lib.record import read_records, record_path
+from fer_lib.sources import sources
 from fer_lib.sweep import find_sweep, read_sweep, rerun, unfinished
 
 # A chapter that trains nothing: it writes the record that a run of this seed would have written.
@@ -42,10 +43,9 @@ def book(tmp_path, monkeypatch, template):
 def template(tmp_path):
     """A valid record of the baseline at smoke."""
     record = read_records(method="baseline", row="R0", dataset="faces", profile="quick")[0]
-    recipe, switches = Parameters(profile="smoke").resolve()
-    parameters = {**recipe.model_dump(), **vars(switches), "overrides": ""}
+    changes = {"profile": "smoke", "parameters": Parameters(profile="smoke").meant(), "sources": sources("baseline", "faces")}
     path = tmp_path / "template.json"
-    path.write_text(json.dumps(record.model_dump() | {"profile": "smoke", "parameters": parameters}))
+    path.write_text(json.dumps(record.model_dump() | changes))
     return path
 
 

@@ -13,7 +13,8 @@ import torch
 
 from fer_lib.growth import PLACES, grow
 from fer_lib.parameters import Parameters
-from fer_lib.record import RESULTS, commit, describe, sources
+from fer_lib.record import RESULTS, commit, describe
+from fer_lib.sources import sources
 
 SEEDS = (0, 1, 2)
 OVERRIDES = "size=48 train_images=1000 test_images=200 epochs=12"

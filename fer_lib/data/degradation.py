@@ -9,8 +9,9 @@ from fer_lib.data.degrade import SCALES, SEVERITIES, LowLight, low_light, low_re
 from fer_lib.data.hashing import bits
 from fer_lib.errors import FerError
 
+DRAWN = {"mixed": tuple(SEVERITIES.values()), "any": (*SEVERITIES.values(), LowLight())}
 AMOUNTS = {
-    "low_light": (*SEVERITIES, "mixed"),
+    "low_light": (*SEVERITIES, *DRAWN),
     "low_resolution": tuple(map(str, SCALES)),
     "realistic_low_resolution": tuple(map(str, SCALES)),
 }
@@ -24,7 +25,7 @@ class Degradation:
         kind: ``low_light``, ``low_resolution`` or ``realistic_low_resolution``, the functions
             of :mod:`fer_lib.data.degrade`.
         amount: ``mild``, ``medium``, ``severe``, or ``mixed``, where each image draws one of the
-            three; for resolution how many times fewer pixels each way: ``2``, ``4`` or ``8``.
+            three, or ``any``, which has good light as a fourth; for resolution how many times fewer pixels each way: ``2``, ``4`` or ``8``.
 
     Raises:
         FerError: if there is no such kind or amount.
@@ -57,14 +58,15 @@ class Degradation:
             seed: any integer; another seed is another noise.
         """
         if self.kind == "low_light":
-            return low_light(image, _mixed(index, seed) if self.amount == "mixed" else self.amount, index, seed)
+            drawn = DRAWN.get(self.amount)
+            return low_light(image, _one_of(drawn, index, seed) if drawn else self.amount, index, seed)
         if self.kind == "low_resolution":
             return low_resolution(image, int(self.amount))
         return realistic_low_resolution(image, int(self.amount), index, seed)
 
 
-def _mixed(index: Tensor, seed: int) -> LowLight:
+def _one_of(severities: tuple[LowLight, ...], index: Tensor, seed: int) -> LowLight:
     """One of the severities for each image."""
-    rows = torch.tensor([[getattr(s, f.name) for f in fields(LowLight)] for s in SEVERITIES.values()])
+    rows = torch.tensor([[getattr(s, f.name) for f in fields(LowLight)] for s in severities])
     chosen = rows.to(index.device)[(bits(seed, 6, index) >> 33) % len(rows)]  # (B, 4)
     return LowLight(*chosen.unbind(1))

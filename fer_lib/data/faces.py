@@ -92,7 +92,8 @@ def make_faces(
     Returns:
         A :class:`fer_lib.data.faceset.FaceSet` named ``faces`` with 3-channel images,
         ``subjects``, ``landmarks`` (68, iBUG 300-W order), ``masks``, ``action_units``
-        (columns as ``ACTION_UNITS``) and, if asked for, ``neutral``.
+        (columns as ``ACTION_UNITS``) and, if asked for,
+        ``neutral`` and ``neutral_landmarks``.
 
     Raises:
         FerError: if an argument is out of its range.
@@ -203,12 +204,12 @@ def _block(
 
     def draw(rows: slice) -> tuple[Tensor, ...]:
         drawn = [paint(scene, rows) for scene in scenes]
-        pictures = [(part.image * 255).round().to(torch.uint8).cpu() for part in drawn]
-        return drawn[0].landmarks.cpu(), (drawn[0].mask >= 0.5).to(torch.uint8).mul(255).cpu(), *pictures
+        pictures = [((part.image * 255).round().to(torch.uint8).cpu(), part.landmarks.cpu()) for part in drawn]
+        return (drawn[0].mask >= 0.5).to(torch.uint8).mul(255).cpu(), *sum(pictures, ())
 
-    points, masks, images, *twins = _in_chunks(draw, len(index), chunk or _chunk(size, index.device))
+    masks, images, points, *twins = _in_chunks(draw, len(index), chunk or _chunk(size, index.device))
     columns = {"images": images, "labels": labels, "subjects": subjects, "landmarks": points, "masks": masks}
-    columns |= {"action_units": units.amax(-1)} | dict(zip(("neutral",), twins, strict=False))
+    columns |= {"action_units": units.amax(-1)} | dict(zip(("neutral", "neutral_landmarks"), twins, strict=False))
     return {name: column.cpu().numpy() for name, column in columns.items()}
 
 

@@ -31,6 +31,7 @@ class FaceSet:
         subjects: int64 (N,), the person; equal number, same person.
         landmarks: float32 (N, P, 2), (x, y) in pixels, the corner pixel's centre at (0, 0).
         neutral: uint8 (N, C, H, W), the same person without expression (the neutral twin).
+        neutral_landmarks: float32 (N, P, 2), the twin's; a face that has none is NaN.
         masks: uint8 (N, 1, H, W), 255 where the expression shows (brows, eyes, nose wings, mouth).
         action_units: float32 (N, A), intensities 0-1.
 
@@ -51,6 +52,7 @@ class FaceSet:
     subjects: Tensor | None = None
     landmarks: Tensor | None = None
     neutral: Tensor | None = None
+    neutral_landmarks: Tensor | None = None
     masks: Tensor | None = None
     action_units: Tensor | None = None
 

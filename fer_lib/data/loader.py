@@ -27,6 +27,7 @@ class Batch:
         index: int64 (B,), the faces' rows in their FaceSet: what per-image noise is keyed on.
         votes: float32 (B, K), rows sum to 1, or ``None``.
         neutral: float32 (B, C, H, W), the neutral twins, or ``None``.
+        neutral_landmarks: float32 (B, P, 2), the twins', or ``None``.
         mask: float32 (B, 1, H, W) in [0, 1], where the expression shows, or ``None``.
         landmarks: float32 (B, P, 2) in pixels of the clean image, or ``None``.
         clean: float32 (B, C, H, W), the image before its degradation, or ``None`` without one.
@@ -39,6 +40,7 @@ class Batch:
     index: Tensor
     votes: Tensor | None = None
     neutral: Tensor | None = None
+    neutral_landmarks: Tensor | None = None
     mask: Tensor | None = None
     landmarks: Tensor | None = None
     clean: Tensor | None = None
@@ -131,7 +133,7 @@ class Loader:
         on_device = self.device.type != "cpu"
         self.rows = {
             name: getattr(faces, name).to(self.device) if on_device else getattr(faces, name)
-            for name in ("images", "labels", "votes", "neutral", "masks", "landmarks")
+            for name in ("images", "labels", "votes", "neutral", "masks", "landmarks", "neutral_landmarks")
             if getattr(faces, name) is not None
         }
 
@@ -166,17 +168,15 @@ class Loader:
     def _gather(self, index: Tensor) -> Batch:
         where = index.to(self.device)
         rows = {name: tensor[where] for name, tensor in self.rows.items()}
-        landmarks = rows.get("landmarks")
-        if landmarks is not None:
-            landmarks = (landmarks + 0.5) * (self.size / self.faces.images.shape[-1]) - 0.5
         return Batch(
             image=self._pixels(rows["images"]),
             label=rows["labels"],
             index=where,
             votes=rows.get("votes"),
             neutral=self._pixels(rows.get("neutral")),
+            neutral_landmarks=self._points(rows.get("neutral_landmarks")),
             mask=self._pixels(rows.get("masks")),
-            landmarks=landmarks,
+            landmarks=self._points(rows.get("landmarks")),
         )
 
     def _pixels(self, tensor: Tensor | None) -> Tensor | None:
@@ -186,6 +186,11 @@ class Loader:
         if x.shape[-1] != self.size or x.shape[-2] != self.size:
             x = F.interpolate(x, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
         return x
+
+    def _points(self, landmarks: Tensor | None) -> Tensor | None:
+        if landmarks is None:
+            return None
+        return (landmarks + 0.5) * (self.size / self.faces.images.shape[-1]) - 0.5
 
 
 def augment_batch(batch: Batch, amounts: Augmentation, draws: Tensor) -> Batch:
@@ -209,14 +214,18 @@ def augment_batch(batch: Batch, amounts: Augmentation, draws: Tensor) -> Batch:
     parts = iter(warped.split([p.shape[1] for p in planes], dim=1))
     image = _relight(next(parts), signed[:, 5:7], amounts.light)
     neutral = None if batch.neutral is None else _relight(next(parts), signed[:, 5:7], amounts.light)
+    points = [
+        None if x is None else _move(x, matrix, flip, image.shape[-1]) for x in (batch.landmarks, batch.neutral_landmarks)
+    ]
     return Batch(
         image=_erase(image, draws[:, 7:12], amounts),
         label=batch.label,
         index=batch.index,
         votes=batch.votes,
         neutral=neutral,
+        neutral_landmarks=points[1],
         mask=None if batch.mask is None else next(parts),
-        landmarks=None if batch.landmarks is None else _move(batch.landmarks, matrix, flip, image.shape[-1]),
+        landmarks=points[0],
     )
 
 

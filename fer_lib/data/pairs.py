@@ -60,6 +60,7 @@ def load_pairs(kind: type[Sequences], path: str | os.PathLike, split: str, fold:
         subjects=torch.from_numpy(rows["people"][chosen]),
         landmarks=torch.from_numpy(rows["landmarks"][chosen]) if kind.points else None,
         neutral=torch.from_numpy(entry.images[rows["twins"][chosen]]),
+        neutral_landmarks=torch.from_numpy(rows["neutral_landmarks"][chosen]) if kind.points else None,
     )
 
 
@@ -112,11 +113,16 @@ def _content(album: Sequences) -> cache.Content:
         "twins": np.array([place[row.neutral] for row in rows], np.int64),
     }
     if album.points:
-        unknown = torch.full((1, album.points, 2), torch.nan)
-        marks = (album.marks.get(row.name) for row in rows)
-        moves = [unknown if points is None else moved(points, alignment(points, SIZE)) for points in marks]
-        arrays["landmarks"] = torch.cat(moves).numpy()
+        arrays["landmarks"] = _landmarks(album, [row.name for row in rows])
+        arrays["neutral_landmarks"] = _landmarks(album, [row.neutral for row in rows])
     return cache.Content((len(names), album.channels, SIZE, SIZE), _images(album, names), arrays)
+
+
+def _landmarks(album: Sequences, names: list[str]) -> np.ndarray:
+    """The pictures' landmarks in the aligned faces; NaN where none are known."""
+    unknown = torch.full((1, album.points, 2), torch.nan)
+    marks = map(album.marks.get, names)
+    return torch.cat([unknown if x is None else moved(x, alignment(x, SIZE)) for x in marks]).numpy()
 
 
 def _pictures(rows: list[Shot]) -> list[str]:

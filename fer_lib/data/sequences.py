@@ -60,6 +60,7 @@ class Sequences(Opened):
     Explained in: book/data.md
     """
 
+    version = 2
     channels = 3
     classes = len(NAMES)
     emotions: tuple[Emotion, ...] = ()

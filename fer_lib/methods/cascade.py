@@ -60,7 +60,7 @@ class Cascade(Method):
     Explained in: book/ll_fer.ipynb
     """
 
-    starts_from = "R0"
+    starts_from = judged_by = "R0"
     GUIDES: tuple[str, ...] = ()
 
     def __init__(self, switches: Any, restorer: nn.Module, backbone: Backbone, classes: int):
@@ -168,14 +168,6 @@ class Cascade(Method):
             if judge is not None:
                 figures |= {f"{key}_{name}": value for key, value in _seen_by(judge, image, clean).items()}
         return figures
-
-
-def narrow(backbone: Backbone) -> bool:
-    """Whether the recognizer is one of the small ones, beside which a small restorer fits.
-
-    Explained in: book/ll_fer.ipynb
-    """
-    return backbone.channels[-1] < 512
 
 
 def psnr(image: Tensor, clean: Tensor, where: Tensor | None = None) -> Tensor:

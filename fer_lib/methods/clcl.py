@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
-from fer_lib.methods.cascade import narrow
 from fer_lib.methods.latent import (
     VARIANTS,
     Anchors,
@@ -123,7 +122,7 @@ class CLCL(Method):
         if switches.scales == "none":
             self.head = nn.Linear(backbone.channels[-1], classes)
         else:
-            width = switches.width or (64 if narrow(backbone) else 128)
+            width = switches.width or (64 if backbone.narrow else 128)
             self.scales = MultiScale(backbone, width, switches.scales)
             self.head = MapHead(width, classes, switches.batch_mean)
             if switches.clbs:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fer_lib.data.loader import Loader
 from fer_lib.errors import FerError
-from fer_lib.methods.cascade import READERS, Cascade, feature_distances, narrow
+from fer_lib.methods.cascade import READERS, Cascade, feature_distances
 from fer_lib.methods.method import Term
 from fer_lib.methods.zero_dce import STEPS, DCENet, light_curve, zero_reference
 from fer_lib.nets.backbone import Backbone
@@ -22,8 +22,6 @@ from fer_lib.nets.blocks import UNet, zeroed
 LEARNED = ("llenet", "zero_dce")
 FIXED = ("none", "stretch", "gamma", "equalize", "clahe")
 EPSILON = 1e-3
-_DARK = {"degrade": "low_light:mixed"}
-_ALONE = {**_DARK, "joint": False, "reader": "frozen"}
 
 
 class LLENet(nn.Module):
@@ -110,6 +108,37 @@ def roughness(curves: Tensor) -> Tensor:
     return F.mse_loss(curves[..., 1:], curves[..., :-1]) + F.mse_loss(curves[..., 1:, :], curves[..., :-1, :])
 
 
+def _rows() -> dict[str, dict]:
+    """The ablation table: all rows but A0 on faces each of which is mildly, medium or severely dark."""
+    dark = {"degrade": "low_light:mixed"}
+    alone, unguided = {**dark, "joint": False, "reader": "frozen"}, {"task": 0.0, "features": 0.0}
+    any_light = {"degrade": "low_light:any"}
+    return {
+        "A0": {"restorer": "none", "joint": False, "reader": "frozen", "epochs": 1},
+        "A1": {**alone, "restorer": "none", "epochs": 1},
+        **{f"A2-{kind}": {**alone, "restorer": kind, "epochs": 1} for kind in FIXED[1:]},
+        "A3": {**alone, "restorer": "none", "reader": "retrain"},
+        "A3-any-light": {**alone, "restorer": "none", "reader": "retrain", **any_light},
+        "A4": alone,
+        "A4-zero-dce": {**alone, "restorer": "zero_dce"},
+        "A5": {**alone, "reader": "finetune"},
+        "A6": {**dark, "reader": "frozen"},
+        "A6-unguided": {**dark, "reader": "frozen", **unguided},
+        "A7": dark,
+        "A7-unguided": {**dark, **unguided},
+        "A7-retrain": {**dark, "reader": "retrain"},
+        "A7-any-light": any_light,
+        "A8": {**dark, "pixel": 0.0, "features": 0.0, "warmup": 0.0},
+        "A9-curve": {**dark, "head": "curve"},
+        "A9-detail": {**dark, "head": "detail"},
+        "A9-retinex": {**dark, "head": "retinex"},
+        "A9-no-attention": {**dark, "attention": False},
+        "A9-no-skips": {**dark, "skips": False},
+        "A10-task-half": {**dark, "task": 0.1},
+        "A10-task-double": {**dark, "task": 0.4},
+    }
+
+
 class LLFER(Cascade):
     """LLENet, then a recognizer; in the joint stage the recognizer steers LLENet.
 
@@ -163,29 +192,11 @@ class LLFER(Cascade):
 
     name = "ll_fer"
     GUIDES = ("cross-entropy", "feature distance")
-    ROWS = {
-        "A0": {"restorer": "none", "joint": False, "reader": "frozen", "epochs": 1},
-        "A1": {**_ALONE, "restorer": "none", "epochs": 1},
-        **{f"A2-{kind}": {**_ALONE, "restorer": kind, "epochs": 1} for kind in FIXED[1:]},
-        "A3": {**_ALONE, "restorer": "none", "reader": "retrain"},
-        "A4": _ALONE,
-        "A4-zero-dce": {**_ALONE, "restorer": "zero_dce"},
-        "A5": {**_ALONE, "reader": "finetune"},
-        "A6": {**_DARK, "reader": "frozen"},
-        "A7": _DARK,
-        "A8": {**_DARK, "pixel": 0.0, "features": 0.0},
-        "A9-curve": {**_DARK, "head": "curve"},
-        "A9-detail": {**_DARK, "head": "detail"},
-        "A9-retinex": {**_DARK, "head": "retinex"},
-        "A9-no-attention": {**_DARK, "attention": False},
-        "A9-no-skips": {**_DARK, "skips": False},
-        "A10-task-half": {**_DARK, "task": 0.1},
-        "A10-task-double": {**_DARK, "task": 0.4},
-    }
+    ROWS = _rows()
 
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
         s = switches
-        width = s.width or (8 if narrow(backbone) else 32)
+        width = s.width or (8 if backbone.narrow else 32)
         if s.restorer == "zero_dce":
             restorer = DCENet()
         else:
@@ -208,7 +219,9 @@ class LLFER(Cascade):
 
     def guidance(self, restored: Tensor, clean: Tensor, label: Tensor) -> dict[str, tuple[Tensor, float]]:
         seen = self.recognizer(restored)
-        asked = {"cross-entropy": (F.cross_entropy(seen.logits.float(), label), self.switches.task)}
+        asked = {}
+        if self.switches.task:
+            asked["cross-entropy"] = (F.cross_entropy(seen.logits.float(), label), self.switches.task)
         if self.switches.features:
             with torch.no_grad():
                 wanted = self.reference(clean).stages

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
-from fer_lib.methods.cascade import narrow
 from fer_lib.methods.method import Method, Prediction, Term
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.regions import FeatureMap, LocalNetworks, Weigher, cut
@@ -172,7 +171,7 @@ class LNL(Method):
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
         super().__init__()
         self.switches, s = switches, switches
-        channels, width = (16, 64) if narrow(backbone) else (64, 128)
+        channels, width = (16, 64) if backbone.narrow else (64, 128)
         if s.features == "backbone":
             self.backbone, channels = backbone, backbone.channels[-1]
         else:

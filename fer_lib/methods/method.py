@@ -72,6 +72,8 @@ class Method(nn.Module, ABC):
         name: the method's one name: of its file, chapter, tests, sweep and records.
         Switches: a frozen dataclass, one field per design decision that a row may change.
         starts_from: row of the baseline whose trained weights the method starts from, or "".
+        judged_by: row of the baseline that measures the method's claims, or "": a recognizer of the
+            next seed, which took no part in the training.
         progress: share of the present stage that is over, 0-1; the training loop sets it, and a
             loss that grows during training reads it.
         ROWS: the ablation table: row id -> changed switches or recipe fields, by name.
@@ -83,6 +85,7 @@ class Method(nn.Module, ABC):
     Switches: ClassVar[type]
     ROWS: ClassVar[Mapping[str, Mapping[str, Any]]]
     starts_from: ClassVar[str] = ""
+    judged_by: ClassVar[str] = ""
     progress: float = 1.0
 
     @classmethod

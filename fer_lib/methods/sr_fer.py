@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fer_lib.data.degrade import SCALES, upsample
 from fer_lib.data.loader import Loader
 from fer_lib.errors import FerError
-from fer_lib.methods.cascade import READERS, Cascade, energy_map, narrow
+from fer_lib.methods.cascade import READERS, Cascade, energy_map
 from fer_lib.methods.method import Term
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.blocks import ResidualBlock, zeroed
@@ -114,7 +114,7 @@ def _rows() -> dict[str, dict]:
     """The ablation table at a quarter of the pixels' width, and its pillars at a half and an eighth."""
     small, alone = {"degrade": "low_resolution:4"}, {"joint": False, "reader": "frozen"}
     bicubic = {**alone, "restorer": "bicubic", "epochs": 1}
-    only = {"attention": 0.0, "prediction": 0.0}
+    unguided = {"attention": 0.0, "prediction": 0.0}
     rows = {
         "S0": bicubic,
         "S1": {**small, **bicubic},
@@ -122,7 +122,9 @@ def _rows() -> dict[str, dict]:
         "S3": {**small, "prediction": 0.0},
         "S4": {**small, "attention": 0.0},
         "S5": small,
-        "S6": {**small, **only, "task": 0.2},
+        "S5-unguided": {**small, **unguided},
+        "S5-retrain": {**small, "reader": "retrain"},
+        "S6": {**small, **unguided, "task": 0.4},
         "S7-4": {**small, "stages": "4"},
         "S7-34": {**small, "stages": "34"},
         "S8-retrain": {**small, "restorer": "bicubic", "joint": False, "reader": "retrain"},
@@ -130,10 +132,11 @@ def _rows() -> dict[str, dict]:
         "S9-fsrcnn": {**small, "restorer": "fsrcnn"},
         "S9-rcan": {**small, "restorer": "rcan_s"},
         "S10": {**small, "reader": "frozen"},
+        "S10-unguided": {**small, "reader": "frozen", **unguided},
     }
     for scale in (2, 8):
         other = {"degrade": f"low_resolution:{scale}", "scale": scale}
-        rows |= {f"{row}x{scale}": {**rows[row], **other} for row in ("S1", "S2", "S5", "S6", "S8-retrain")}
+        rows |= {f"{row}x{scale}": {**rows[row], **other} for row in ("S1", "S2", "S5", "S6", "S8-retrain", "S8-finetune", "S10")}
     return rows
 
 
@@ -192,7 +195,7 @@ class SRFER(Cascade):
     ROWS = _rows()
 
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
-        width = switches.width or (32 if narrow(backbone) else 64)
+        width = switches.width or (32 if backbone.narrow else 64)
         restorer = SuperResolver(switches.restorer, switches.scale, backbone.size, width)
         super().__init__(switches, restorer, backbone, classes)
 

@@ -45,6 +45,10 @@ class Backbone(nn.Module):
         FerError: for an unknown name, a stride that the model cannot take, or a weights
             file that is missing or does not fit.
 
+    Attributes:
+        channels: of the four maps.
+        narrow: whether it is a small one, beside which a small restorer or head fits.
+
     Explained in: book/baseline.ipynb
     """
 
@@ -52,6 +56,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.body, self.size = _timm_body(name), size
         self.channels: list[int] = self.body.feature_info.channels()
+        self.narrow = self.channels[-1] < 512
         _shrink_stem(self.body, name, stem_stride)
         if weights:
             _load(self.body, Path(weights))

@@ -27,7 +27,8 @@ def test_as_the_archives_unpack_and_eyes_on_the_template(tmp_path):
     files = {f"ck/{places[name.partition('/')[0]]}{name}": data for name, data in FILES.items()}
     faces = load_dataset("ckplus", write(tmp_path / "set.zip", files), "train", 3)
     assert (faces.images.shape[1:], faces.classes) == ((1, 112, 112), 8)
-    assert torch.allclose(eye_centres(faces.landmarks), torch.tensor(TEMPLATE, dtype=torch.float64) * 112 - 0.5, atol=0.01)
+    for points in (faces.landmarks, faces.neutral_landmarks):
+        assert torch.allclose(eye_centres(points), torch.tensor(TEMPLATE, dtype=torch.float64) * 112 - 0.5, atol=0.01)
 
 
 def test_what_has_no_label_is_left_out_and_counted(tmp_path):

@@ -31,6 +31,8 @@ def test_mixed_draws_all_three_severities():
     mean = Degradation.of("low_light:mixed")(light, torch.arange(60)).mean((1, 2, 3))
     near = [(mean - low_light(light[:1], s, INDEX[:1]).mean()).abs() < 0.03 for s in ("mild", "medium", "severe")]
     assert all(8 < int(hits.sum()) < 32 for hits in near) and int(torch.stack(near).sum()) == 60
+    mean = Degradation.of("low_light:any")(light, torch.arange(60)).mean((1, 2, 3))
+    assert 6 < int(((mean - 0.8).abs() < 0.003).sum()) < 26, "a quarter is in good light"
 
 
 @pytest.mark.parametrize("text, sentence", [

@@ -22,7 +22,7 @@ from fer_lib.data.faces import (
 from fer_lib.emotions import Emotion
 from fer_lib.errors import FerError
 
-FIELDS = ("images", "labels", "subjects", "landmarks", "masks", "action_units", "neutral")
+FIELDS = ("images", "labels", "subjects", "landmarks", "masks", "action_units", "neutral", "neutral_landmarks")
 PEOPLE = list(range(6))
 
 
@@ -183,7 +183,13 @@ def test_the_mask_holds_most_of_the_expression(faces):
 def test_the_twin_of_a_face_without_action_units_is_itself():
     calm = make_faces(6, size=48, neutral=True, difficulty=0, emotions=[Emotion.NEUTRAL])
     assert calm.action_units.max() == 0
-    assert torch.equal(calm.images, calm.neutral)
+    assert torch.equal(calm.images, calm.neutral) and torch.equal(calm.landmarks, calm.neutral_landmarks)
+
+
+def test_the_twin_differs_in_the_landmarks_of_the_expression_alone(faces):
+    moved = (faces.landmarks - faces.neutral_landmarks).norm(dim=-1)
+    shown = faces.labels != Emotion.NEUTRAL
+    assert moved[shown, 17:].amax(1).min() > 0.1 and moved[:, 27:31].max() < 1e-3, "the nose bridge stays"
 
 
 def test_no_difficulty_means_the_prototype():

@@ -19,7 +19,7 @@ def spots(count=6, size=64):
     image[torch.arange(count), 0, where[:, 1], where[:, 0]] = 1
     landmarks = where[:, None].float().expand(-1, 68, -1)
     label = torch.arange(count)
-    return Batch(image, label, label, neutral=image.clone(), mask=image.clone(), landmarks=landmarks)
+    return Batch(image, label, label, neutral=image.clone(), mask=image.clone(), landmarks=landmarks, neutral_landmarks=landmarks.clone())
 
 
 def centre(image):
@@ -45,6 +45,7 @@ def test_image_twin_mask_and_landmarks_move_together(flip):
     assert (moved - centre(batch.image)).abs().max() > 2
     assert torch.allclose(after.landmarks, moved[:, None].expand(-1, 68, -1), atol=0.6)
     assert torch.equal(after.image, after.neutral) and torch.equal(after.image, after.mask)
+    assert torch.equal(after.landmarks, after.neutral_landmarks)
 
 
 def test_mirror_is_an_involution_and_swaps_sides():
@@ -99,8 +100,9 @@ def test_in_order_every_face_once_at_any_size(blobs):
 
 
 def test_landmarks_follow_the_resizing(blobs):
-    faces = replace(blobs(4), landmarks=torch.full((4, 68, 2), 31.5 - 8))
-    assert torch.allclose(next(Loader(faces, 4, size=64).epoch()).landmarks, torch.tensor(47.5))
+    faces = replace(blobs(4), landmarks=torch.full((4, 68, 2), 31.5 - 8), neutral_landmarks=torch.full((4, 68, 2), -0.5))
+    batch = next(Loader(faces, 4, size=64).epoch())
+    assert torch.allclose(batch.landmarks, torch.tensor(47.5)) and (batch.neutral_landmarks == -0.5).all()
 
 
 def test_unknown_landmarks_cannot_be_mirrored(blobs):

@@ -34,6 +34,8 @@ def test_neutral_and_smiling_face_coincide_but_for_the_smile(tmp_path):
     smiling = faces.labels == 1
     assert faces.landmarks[smiling].isnan().all() and not faces.landmarks[~smiling].isnan().any()
     assert torch.equal(faces.images[~smiling], faces.neutral[~smiling])
+    assert torch.equal(faces.landmarks[~smiling], faces.neutral_landmarks[~smiling])
+    assert not faces.neutral_landmarks.isnan().any()
     above = (faces.images[smiling].int() - faces.neutral[smiling].int())[:, :, 10:60, 10:100]
     assert above.abs().float().mean() < 2, "the eyes are not where they were"
     assert (faces.images[smiling, 0, 84, 56] == 255).all() and (faces.images[:, 2] == faces.images[:, 2, :1, :1]).all()
