@@ -21,9 +21,11 @@ from fer_lib.train import fit
 
 # 15 faces to a batch: of two processes one gets 7, the other 8.
 TINY = Recipe(
-    backbone="resnet10_narrow", stem_stride=2, size=32, epochs=2, batch_size=15, lr=0.002, ema=0.9, precision="fp32"
-)
-SGD = TINY.model_copy(update={"optimizer": "sgd", "lr": 0.02, "epochs": 1})
+    backbone="resnet10_narrow", stem_stride=2, size=32, epochs=2, batch_size=15, ema=0.9, precision="fp32",
+    optimizer="sgd", lr=0.02,
+)  # fmt: skip
+SHORT = TINY.model_copy(update={"epochs": 1})
+ADAMW = SHORT.model_copy(update={"optimizer": "adamw", "lr": 0.002})
 SMALL = "train_images=30 val_images=16 test_images=16 size=32 batch_size=15 optimizer=sgd lr=0.01"
 
 
@@ -110,8 +112,9 @@ def cascade(folder: Path):
 
 CASES = {
     "baseline": partial(trained, kill=True),
-    "clcl": partial(trained, method="clcl", recipe=SGD, batch_mean="running"),
-    "lnl": partial(trained, method="lnl", recipe=SGD),
+    "adamw": partial(trained, recipe=ADAMW),
+    "clcl": partial(trained, method="clcl", recipe=SHORT, batch_mean="running"),
+    "lnl": partial(trained, method="lnl", recipe=SHORT),
     "normed": normed,
     "balanced": balanced,
     "sliced": sliced,
