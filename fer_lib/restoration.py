@@ -272,7 +272,7 @@ def _panels(records: Sequence[Record], panels: Mapping[str, Sequence[str]], main
             style = dict(zip(("color", "marker", "ls"), own, strict=True)) | {"lw": 2.4 if row == main else 1.2}
             draw(ax, title, row, style, 0.05 * (i - (len(rows) - 1) / 2))
         ax.set_title(title)
-        _legend(ax)
+        _legend(ax, 2)
     return figure
 
 
@@ -289,11 +289,11 @@ def _arms(points: Sequence[tuple[float, float, float]]) -> list[list[float]]:
     return [np.nan_to_num([m - low for m, low, _ in points]).tolist(), np.nan_to_num([h - m for m, _, h in points]).tolist()]
 
 
-def _legend(ax: Axes) -> None:
+def _legend(ax: Axes, columns: int = 3) -> None:
     """Each name once, below the panel; where nothing was drawn, a word on why."""
     named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     if named:
         where = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
-        ax.legend(list(named.values()), list(named), frameon=False, fontsize=9, ncols=3, **where)
+        ax.legend(list(named.values()), list(named), frameon=False, fontsize=9, ncols=columns, **where)
     say_if_empty(ax, bool(named))
 
