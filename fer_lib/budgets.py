@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from pandas.io.formats.style import Styler
 
 from fer_lib.compare import TITLES, Pair, effects
@@ -93,8 +94,12 @@ def gain_against_cost(records: Sequence[Record], pairs: Iterable[Pair]) -> Axes:
         if cost and effect.each:
             x, (y, low, high) = median(cost.seconds), effect.interval
             arms = {"xerr": [[x - min(cost.seconds)], [max(cost.seconds) - x]], "yerr": np.nan_to_num([[y - low], [high - y]])}
-            ax.errorbar(x, y, fmt="D", color=COLOURS[effect.pair.method], lw=2, ms=8, mec="white", **arms)
-            ax.annotate(f"{effect.pair.second} / {effect.pair.first}", (x, y), xytext=(7, 7), textcoords="offset points", fontsize=10)
+            ax.errorbar(x, y, fmt="D", color=COLOURS[effect.pair.method], lw=1.5, ms=7, mec="white", **arms)
+            place = {"xytext": (6, 5 if y >= 0 else -5), "textcoords": "offset points", "va": "bottom" if y >= 0 else "top"}
+            label = ax.annotate(f"{effect.pair.second} / {effect.pair.first}", (x, y), fontsize=10, zorder=5, **place)
+            label.set_path_effects([withStroke(linewidth=3, foreground="white")])
+    if not ax.containers:
+        ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")
     ax.set(xscale="log", xlabel="training time, as a multiple of the partner's", ylabel="difference in accuracy (points)")
     ticks = [t for t in (0.25, 0.5, 1, 2, 4, 8, 16) if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]]
     ax.set_xticks(ticks, [f"× {t:g}" for t in ticks])

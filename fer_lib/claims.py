@@ -21,7 +21,7 @@ class Check(NamedTuple):
     Attributes:
         figure, over: see :func:`fer_lib.compare.differences`.
         sign: 1 if ``second`` should have more than ``first``, -1 if less.
-        unit, form: how the difference is written.
+        unit, form, scale: how the difference, times ``scale``, is written.
 
     Explained in: book/compare.ipynb
     """
@@ -33,6 +33,7 @@ class Check(NamedTuple):
     sign: int = 1
     unit: str = "points"
     form: str = "+z.1f"
+    scale: float = 1.0
 
 
 class Claim(NamedTuple):
@@ -60,7 +61,7 @@ _SHARE = {"figure": "crucial", "unit": "of the weight", "form": "+z.2f"}
 
 def _pull(first: str, second: str) -> tuple[Check, ...]:
     """Learning intensity at the three shallow stages."""
-    return tuple(Check(first, second, f"intensity_total_{j}", unit=f"nats per activation at stage {j}", form="+z.2g") for j in (1, 2, 3))
+    return tuple(Check(first, second, f"intensity_total_{j}", unit=f"millionths of a nat at stage {j}", form="+z.1f", scale=1e6) for j in (1, 2, 3))
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -153,7 +154,8 @@ def claim_list(records: Sequence[Record]) -> str:
     said = []
     for method in dict.fromkeys(claim.method for claim in CLAIMS):
         said.append(f"\n**{TITLES[method]}**\n")
-        said += [f"- *{c.words}* Our records: {outcome(records, c)}" for c in CLAIMS if c.method == method]
+        for claim in (claim for claim in CLAIMS if claim.method == method):
+            said.append(f'- <span class="paper">{claim.words}</span> <span class="measured">Our records:</span> {outcome(records, claim)}')
     return "\n".join(said)
 
 
@@ -206,8 +208,8 @@ def _measured(records: Sequence[Record], check: Check) -> tuple[int | None, str]
         return None, name
     mean, low, high = mean_interval(list(each.values()))
     side = check.sign * (int(low > 0) - int(high < 0))
-    mean, low, high = (f"{value:{check.form}}" for value in (mean, low, high))
-    return side, f"{name} {mean} {check.unit} [{low}, {high}]"
+    mean, low, high = (f"{check.scale * value:{check.form}}" for value in (mean, low, high))
+    return side, f"{name}: {mean} {check.unit} [{low}, {high}]"
 
 
 def _listed(found: Sequence[tuple[int | None, str]]) -> str:

@@ -126,7 +126,7 @@ class Effect:
         mean, low, high = self.interval
         if len(self.each) < 2:
             return f"{title}: {mean:+z.1f} points of accuracy, one seed, so no interval."
-        said = {1: "more", -1: "less", 0: "no clear difference, since the interval includes zero"}[self.side]
+        said = {1: "more", -1: "less", 0: "no clear difference"}[self.side]
         return f"{title}: {mean:+z.1f} points of accuracy, 95 % interval {low:+z.1f} to {high:+z.1f} over {len(self.each)} seeds: {said}."
 
 
@@ -139,7 +139,7 @@ def effects(records: Sequence[Record], pairs: Iterable[Pair]) -> list[Effect]:
 
 
 def forest(shown: Sequence[Effect], limits: tuple[float, float]) -> Axes:
-    """A line an effect: mean and 95 % interval in the method's colour, every seed as a ring, zero dashed.
+    """A line an effect: mean and 95 % interval in the method's colour, every seed as a ring, their number, zero dashed.
 
     Args:
         limits: of the axis in points, so that several figures share one scale.
@@ -151,12 +151,13 @@ def forest(shown: Sequence[Effect], limits: tuple[float, float]) -> Axes:
     for y, effect in enumerate(reversed(shown)):
         (mean, low, high), colour = effect.interval, COLOURS[effect.pair.method]
         if len(effect.each) > 1:
-            ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], color=colour, lw=3, capsize=5, capthick=2)
+            ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], color=colour, lw=3, capsize=6, capthick=2)
         if effect.each:
-            ax.plot(mean, y, "D", color=colour, ms=8, mec="white")
+            ax.plot(mean, y, "D", color=colour, ms=6.5, mec="white")
             ax.plot(list(effect.each.values()), [y + 0.27] * len(effect.each), "o", mfc="none", color="#4d4d4d", ms=5)
-        seeds = f"{len(effect.each)} seed{'s' * (len(effect.each) > 1)}" if effect.each else "no record yet"
-        ax.text(1.01, y, seeds, transform=ax.get_yaxis_transform(), va="center", fontsize=10, color="#4d4d4d")
+        else:
+            ax.text(0.99, y + 0.1, "no record yet", transform=ax.get_yaxis_transform(), ha="right", fontsize=10, color="#6b6b6b")
+        ax.text(1.01, y, f"n = {len(effect.each)}", transform=ax.get_yaxis_transform(), va="center", fontsize=10, color="#4d4d4d")
     ax.set(xlim=limits, ylim=(-0.55, len(shown) - 0.3), xlabel="difference in accuracy (points)", yticks=range(len(shown)))
     ax.set_yticklabels([f"{e.name}\n{e.pair.tells}" for e in reversed(shown)], fontsize=10)
     return ax
@@ -185,6 +186,6 @@ def by_chance(shown: Sequence[Effect]) -> str:
     lasting = [e.name for e, keeps in zip(drawn, multipletests([e.p_value for e in drawn], method="holm")[0], strict=True) if keeps]
     return (
         f"{len(drawn)} intervals are drawn. If no pair differed in truth, about {0.05 * len(drawn):.1f} of them would still leave out zero. "
-        f"{len(more) + len(less)} do: {len(more)} above ({', '.join(more) or 'none'}) and {len(less)} below ({', '.join(less) or 'none'}). "
-        f"After Holm's correction for {len(drawn)} questions {len(lasting)} remain{': ' * bool(lasting)}{', '.join(lasting)}."
+        f"Zero is left out by {len(more) + len(less)}: {len(more)} above ({', '.join(more) or 'none'}) and {len(less)} below ({', '.join(less) or 'none'}). "
+        f"What remains after Holm's correction for {len(drawn)} questions: {', '.join(lasting) or 'nothing'}."
     )
