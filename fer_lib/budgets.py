@@ -33,11 +33,12 @@ def protocol(records: Sequence[Record], caption: str) -> Styler:
         seen: dict[str, set] = {name: {r.parameters[name] for r in learned} for name in names}
         seeds = {row: len({r.seed for r in own if r.row == row}) for row in {r.row for r in own}}
         lines += [{
-            "method": TITLES[method], "training faces": _range(seen["train_images"]), "validation": _range(seen["val_images"]),
+            "method": TITLES[method], "trained on": _range(seen["train_images"]), "validated on": _range(seen["val_images"]),
             "measured on": _range({len(r.labels) for r in own}), "pixels": _range(seen["size"]), "epochs": _range(seen["epochs"]),
-            "batch": _range(seen["batch_size"]), "network": ", ".join(sorted({r.parameters["backbone"] for r in own})),
-            "starts from": METHODS[method].starts_from if method in METHODS else "", "rows": len(seeds), "seeds a row": _range(seeds.values()),
+            "batch": _range(seen["batch_size"]), "starts from": METHODS[method].starts_from if method in METHODS else "", "rows": len(seeds), "seeds a row": _range(seeds.values()),
         }] if own else []  # fmt: skip
+    networks = sorted({r.parameters["backbone"] for r in records})
+    caption += f" Recognizer: {', '.join(networks)}." * bool(networks)
     return pd.DataFrame(lines).replace("", "nothing").style.hide(axis="index").set_caption(caption)
 
 
@@ -86,7 +87,7 @@ def gain_against_cost(records: Sequence[Record], pairs: Iterable[Pair]) -> Axes:
 
     Explained in: book/compare.ipynb
     """
-    ax = plt.subplots(figsize=(5.4, 4.2))[1]
+    ax = plt.subplots(figsize=(4.8, 4.2))[1]
     ax.axhline(0, color="black", lw=1.2, ls="--")
     ax.axvline(1, color="black", lw=1.2, ls=":")
     for effect in effects(records, pairs):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
@@ -146,7 +147,7 @@ def forest(shown: Sequence[Effect], limits: tuple[float, float]) -> Axes:
 
     Explained in: book/compare.ipynb
     """
-    ax = plt.subplots(figsize=(5.4, 0.62 * len(shown) + 0.8))[1]
+    ax = plt.subplots(figsize=(4.6, 0.8 * len(shown) + 0.7))[1]
     ax.axvline(0, color="black", lw=1.2, ls="--")
     for y, effect in enumerate(reversed(shown)):
         (mean, low, high), colour = effect.interval, COLOURS[effect.pair.method]
@@ -154,12 +155,13 @@ def forest(shown: Sequence[Effect], limits: tuple[float, float]) -> Axes:
             ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], color=colour, lw=3, capsize=6, capthick=2)
         if effect.each:
             ax.plot(mean, y, "D", color=colour, ms=6.5, mec="white")
-            ax.plot(list(effect.each.values()), [y + 0.27] * len(effect.each), "o", mfc="none", color="#4d4d4d", ms=5)
-        else:
-            ax.text(0.99, y + 0.1, "no record yet", transform=ax.get_yaxis_transform(), ha="right", fontsize=10, color="#6b6b6b")
-        ax.text(1.01, y, f"n = {len(effect.each)}", transform=ax.get_yaxis_transform(), va="center", fontsize=10, color="#4d4d4d")
-    ax.set(xlim=limits, ylim=(-0.55, len(shown) - 0.3), xlabel="difference in accuracy (points)", yticks=range(len(shown)))
-    ax.set_yticklabels([f"{e.name}\n{e.pair.tells}" for e in reversed(shown)], fontsize=10)
+            ax.plot(list(effect.each.values()), [y + 0.22] * len(effect.each), "o", mfc="none", color="#4d4d4d", ms=5)
+        seeds = f"n = {len(effect.each)}" if effect.each else "no record yet"
+        where = {"transform": ax.get_yaxis_transform(), "fontsize": 10, "va": "center"}
+        label = ax.text(0.01, y + 0.48, f"{effect.name}: {effect.pair.tells}, {seeds}", **where)
+        label.set_path_effects([withStroke(linewidth=3, foreground="white")])
+    ax.grid(False, axis="y")
+    ax.set(xlim=limits, ylim=(-0.4, len(shown) - 0.3), xlabel="difference in accuracy (points)", yticks=[])
     return ax
 
 
