@@ -1,0 +1,193 @@
+"""All methods side by side, from records alone: each row against its own partner, never method against method."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from scipy.stats import t as student
+from statsmodels.stats.multitest import multipletests
+
+from fer_lib.errors import FerError
+from fer_lib.evaluate import mean_interval
+from fer_lib.record import Record, by_seed
+from fer_lib.restoration import figure_of
+from fer_lib.show import COLOURS
+
+TITLES = {"baseline": "Baseline", "ll_fer": "LL-FER", "sr_fer": "SR-FER", "clcl": "CLCL", "err_net": "ERR-Net", "lnl": "LNL"}
+
+
+class Pair(NamedTuple):
+    """Two rows of one method: what ``second`` has more than ``first``, and in a few words what that tells.
+
+    Explained in: book/compare.ipynb
+    """
+
+    method: str
+    first: str
+    second: str
+    tells: str
+
+
+# For each condition, every method over its reference row, and over the controls that could explain a gain.
+PAIRS: dict[str, tuple[Pair, ...]] = {
+    "clean": (
+        Pair("baseline", "R0", "R1", "baseline, no augmentation"),
+        Pair("baseline", "R0", "R2", "baseline, smooth labels"),
+        Pair("clcl", "B0", "B4", "CLCL over a plain head"),
+        Pair("clcl", "B1", "B4", "CLCL's contrasts alone"),
+        Pair("lnl", "N0", "N4", "LNL over a plain network"),
+        Pair("err_net", "E0", "E5", "ERR-Net over its encoder"),
+    ),
+    "dark": (
+        Pair("ll_fer", "A4", "A7", "LL-FER over pixels alone"),
+        Pair("ll_fer", "A7-unguided", "A7", "LL-FER's guidance alone"),
+        Pair("ll_fer", "A5", "A7", "LL-FER over late tuning"),
+        Pair("ll_fer", "A3", "A7", "LL-FER over retraining"),
+        Pair("ll_fer", "A2-stretch", "A7", "LL-FER over a stretch"),
+    ),
+    "small": (
+        Pair("sr_fer", "S2", "S5", "SR-FER over pixels alone"),
+        Pair("sr_fer", "S5-unguided", "S5", "SR-FER's guidance alone"),
+        Pair("sr_fer", "S6", "S5", "SR-FER over a task loss"),
+        Pair("sr_fer", "S8-finetune", "S5", "SR-FER over late tuning"),
+        Pair("sr_fer", "S8-retrain", "S5", "SR-FER over retraining"),
+    ),
+}
+
+
+def differences(records: Iterable[Record], first: str, second: str, figure: str = "accuracy", over: str = "") -> dict[int, float]:
+    """What row ``second`` has more than row ``first`` of one method, by seed; folds of a seed count once, with their mean.
+
+    Args:
+        figure: see :func:`fer_lib.restoration.figure_of`; accuracies are in percent.
+        over: another figure, to take from ``first`` in place of ``figure``.
+
+    Returns:
+        One difference for each seed of which both rows have the figure.
+
+    Raises:
+        FerError: if the two rows were measured on different faces, or a seed and fold is there twice.
+
+    Explained in: book/compare.ipynb
+    """
+    known = list(records)
+    a, b = (by_seed(r for r in known if r.row == row) for row in (first, second))
+    found = {}
+    for seed in (seed for seed in a if seed in b):
+        if [r.fingerprint.get(r.split) for r in a[seed]] != [r.fingerprint.get(r.split) for r in b[seed]]:
+            raise FerError(f"{second} against {first}, seed {seed}: the two runs were measured on different faces.")
+        values = [[figure_of(r, name) for r in folds] for folds, name in ((a[seed], over or figure), (b[seed], figure))]
+        if None not in values[0] + values[1]:
+            found[seed] = fmean(values[1]) - fmean(values[0])
+    return found
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Differences of a pair in accuracy, points by seed; see :func:`effects`.
+
+    Explained in: book/compare.ipynb
+    """
+
+    pair: Pair
+    each: Mapping[int, float]
+
+    @property
+    def interval(self) -> tuple[float, float, float]:
+        """Mean and 95 % interval over the seeds; NaN where there are too few."""
+        return mean_interval(list(self.each.values())) if self.each else (float("nan"),) * 3
+
+    @property
+    def side(self) -> int:
+        """1 or -1 if the interval lies above or below zero, 0 if it includes zero or there is none."""
+        _, low, high = self.interval
+        return int(low > 0) - int(high < 0)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of a mean so far from zero if there were no difference (Student's t); two seeds at least."""
+        values = list(self.each.values())
+        error = np.std(values, ddof=1) / len(values) ** 0.5
+        return float(2 * student.sf(abs(np.mean(values)) / error, len(values) - 1)) if error else float(not any(values))
+
+    @property
+    def name(self) -> str:
+        """``A7 − A4``."""
+        return f"{self.pair.second} − {self.pair.first}"
+
+    def __str__(self) -> str:
+        title = f"{self.name} ({self.pair.tells})"
+        if not self.each:
+            return f"{title}: not recorded yet."
+        mean, low, high = self.interval
+        if len(self.each) < 2:
+            return f"{title}: {mean:+z.1f} points of accuracy, one seed, so no interval."
+        said = {1: "more", -1: "less", 0: "no clear difference"}[self.side]
+        return f"{title}: {mean:+z.1f} points of accuracy, 95 % interval {low:+z.1f} to {high:+z.1f} over {len(self.each)} seeds: {said}."
+
+
+def effects(records: Sequence[Record], pairs: Iterable[Pair]) -> list[Effect]:
+    """The :class:`Effect` of every pair; empty where no seed of both rows is recorded.
+
+    Explained in: book/compare.ipynb
+    """
+    return [Effect(p, differences([r for r in records if r.method == p.method], p.first, p.second)) for p in pairs]
+
+
+def forest(shown: Sequence[Effect], limits: tuple[float, float]) -> Axes:
+    """A line an effect: mean and 95 % interval in the method's colour, every seed as a ring, their number, zero dashed.
+
+    Args:
+        limits: of the axis in points, so that several figures share one scale.
+
+    Explained in: book/compare.ipynb
+    """
+    ax = plt.subplots(figsize=(4.6, 0.8 * len(shown) + 0.7))[1]
+    ax.axvline(0, color="black", lw=1.2, ls="--")
+    for y, effect in enumerate(reversed(shown)):
+        (mean, low, high), colour = effect.interval, COLOURS[effect.pair.method]
+        if len(effect.each) > 1:
+            ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], color=colour, lw=3, capsize=6, capthick=2)
+        if effect.each:
+            ax.plot(mean, y, "D", color=colour, ms=6.5, mec="white")
+            ax.plot(list(effect.each.values()), [y + 0.22] * len(effect.each), "o", mfc="none", color="#4d4d4d", ms=5)
+        seeds = f"n = {len(effect.each)}" if effect.each else "no record yet"
+        where = {"transform": ax.get_yaxis_transform(), "fontsize": 10, "va": "center"}
+        label = ax.text(0.01, y + 0.48, f"{effect.name}: {effect.pair.tells}, {seeds}", **where)
+        label.set_path_effects([withStroke(linewidth=3, foreground="white")])
+    ax.grid(False, axis="y")
+    ax.set(xlim=limits, ylim=(-0.4, len(shown) - 0.3), xlabel="difference in accuracy (points)", yticks=[])
+    return ax
+
+
+def span(shown: Iterable[Effect]) -> tuple[float, float]:
+    """Limits of an axis that holds zero and every interval and ring, with a little room.
+
+    Explained in: book/compare.ipynb
+    """
+    ends = [x for e in shown for x in (*e.each.values(), *e.interval) if not np.isnan(x)]
+    low, high = min(ends, default=-10), max(ends, default=10)
+    room = 0.05 * max(high - low, 1)
+    return min(low, 0) - room, max(high, 0) + room
+
+
+def by_chance(shown: Sequence[Effect]) -> str:
+    """How many intervals there are, how many would leave out zero by chance, how many do, and which outlast Holm's correction.
+
+    Explained in: book/compare.ipynb
+    """
+    drawn = [e for e in shown if len(e.each) > 1]
+    if not drawn:
+        return "No interval can be drawn yet: no pair has two common seeds."
+    more, less = ([e.name for e in drawn if e.side == side] for side in (1, -1))
+    lasting = [e.name for e, keeps in zip(drawn, multipletests([e.p_value for e in drawn], method="holm")[0], strict=True) if keeps]
+    return (
+        f"{len(drawn)} intervals are drawn. If no pair differed in truth, about {0.05 * len(drawn):.1f} of them would still leave out zero. "
+        f"Zero is left out by {len(more) + len(less)}: {len(more)} above ({', '.join(more) or 'none'}) and {len(less)} below ({', '.join(less) or 'none'}). "
+        f"What remains after Holm's correction for {len(drawn)} questions: {', '.join(lasting) or 'nothing'}."
+    )
