@@ -1,0 +1,295 @@
+"""Is the expression gone, and the person still there? Measurements of a network that removes expressions."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from fer_lib.data.align import EYES
+from fer_lib.data.loader import Loader
+from fer_lib.emotions import NAMES, Emotion
+from fer_lib.methods.cascade import psnr
+from fer_lib.methods.method import Method
+from fer_lib.methods.probes import linear_probe
+
+POINTS = 68
+CORNERS = (48, 54)  # of the mouth, in the scheme of iBUG 300-W
+ENOUGH_PEOPLE = 60  # among whom identity is asked for
+
+
+def motion(points: Tensor, rest: Tensor) -> Tensor:
+    r"""How far landmarks have moved from a neutral face: :math:`(\ell(x) - \ell(n)) / e`, with e the eyes' distance in n.
+
+    Shapes:
+        two of (B, 68, 2) in pixels -> (B, 68, 2), in distances between the eyes' centres; NaN stays NaN.
+
+    Explained in: book/err_net.ipynb
+    """
+    left, right = (rest[:, list(eye)].mean(1) for eye in EYES[POINTS])
+    return (points - rest) / (right - left).norm(dim=1)[:, None, None].clamp(min=1e-6)
+
+
+def alike(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson's correlation of each row's numbers with those of the other's row; 0 where one does not vary.
+
+    Shapes:
+        two of (N, ...) -> (N,).
+
+    Explained in: book/err_net.ipynb
+    """
+    a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (first.float(), second.float()))
+    return F.cosine_similarity(a, b, dim=1)
+
+
+def class_means(rows: Tensor, label: Tensor) -> Tensor:
+    """For each row, the mean of all rows of its class: (N, ...), int64 (N,) -> (N, ...).
+
+    Explained in: book/err_net.ipynb
+    """
+    means = torch.empty_like(rows)
+    for k in label.unique():
+        means[label == k] = rows[label == k].mean(0)
+    return means
+
+
+def spread_ratio(code: Tensor, label: Tensor) -> float:
+    """Mean distance between the classes' means, over the mean distance of a code from the mean of its class.
+
+    Shapes:
+        code (N, D), label int64 (N,), at least two classes -> a number, larger where classes lie further apart.
+
+    Explained in: book/err_net.ipynb
+    """
+    means = torch.stack([code[label == k].mean(0) for k in label.unique()])
+    within = (code - class_means(code, label)).norm(dim=1).mean()
+    return (torch.pdist(means).mean() / within.clamp(min=1e-12)).item()
+
+
+def nearest_person(query: Tensor, gallery: Tensor, people: Tensor, own: bool = False) -> float | None:
+    """How often the nearest face of a gallery shows the same person.
+
+    Nearest: largest correlation of grey pictures that were shrunk to a quarter.
+
+    Args:
+        query, gallery: (N, 3, H, W); people: int64 (N,). Row i of both stems from the same face.
+        own: whether row i of the gallery may answer for query i; by default it is left out.
+
+    Returns:
+        A share, or ``None`` where nobody is in the gallery twice (with ``own``: where all is one person).
+
+    Explained in: book/err_net.ipynb
+    """
+    same = people[:, None] == people
+    here = torch.eye(len(people), dtype=torch.bool)
+    some = (same if own else same & ~here).any(1)
+    if not some.any() or same.all():
+        return None
+    small = [F.avg_pool2d(x.float().mean(1, keepdim=True), 4).flatten(1) for x in (query, gallery)]
+    a, b = (F.normalize(x - x.mean(1, keepdim=True), dim=1) for x in small)
+    near = a @ b.T if own else (a @ b.T).masked_fill(here, -2)
+    return same[torch.arange(len(people)), near.argmax(1)][some].float().mean().item()
+
+
+def person_probe(features: Tensor, people: Tensor) -> tuple[float, float] | None:
+    """Accuracy of a logistic regression that names the person, on faces of theirs that it has not seen; and chance.
+
+    Of the first ``ENOUGH_PEOPLE`` with two faces or more; half of each one's faces teach, the others ask.
+
+    Shapes:
+        features (N, D), people int64 (N,) -> two shares; ``None`` where fewer than two people have two faces.
+
+    Explained in: book/err_net.ipynb
+    """
+    names, counts = people.unique(return_counts=True)
+    names = names[counts > 1][:ENOUGH_PEOPLE]
+    if len(names) < 2:
+        return None
+    some = torch.isin(people, names)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+    halves = StratifiedKFold(2, shuffle=True, random_state=0)
+    return float(np.mean(cross_val_score(model, features[some].numpy(), people[some].numpy(), cv=halves))), 1 / len(names)
+
+
+class Removed(NamedTuple):
+    """What a network makes of N faces, on the CPU.
+
+    Attributes:
+        image, rest, estimate: (N, 3, H, W) in [0, 1]: the face, its neutral twin, and what the network takes for it.
+        residual: (N, 3, H, W) in [-1, 1]; again, calm: of the estimates and of the twins.
+        motion, moved: (N, 68, 2), true and predicted; or ``None``.
+
+    Explained in: book/err_net.ipynb
+    """
+
+    image: Tensor
+    rest: Tensor
+    estimate: Tensor
+    residual: Tensor
+    again: Tensor
+    calm: Tensor
+    motion: Tensor | None
+    moved: Tensor | None
+
+
+@torch.no_grad()
+def remove(method: Method, loader: Loader) -> Removed:
+    """Run an :class:`fer_lib.methods.err_net.ERRNet` over all faces of a loader, then over its estimates and the twins.
+
+    Explained in: book/err_net.ipynb
+    """
+    rows: list[tuple[Tensor | None, ...]] = []
+    for batch in loader.epoch():
+        image, rest = (x.expand(-1, 3, -1, -1) for x in (batch.image, batch.neutral))
+        seen = method(image).maps
+        again, calm = (method(x).maps["residual"] for x in (seen["neutral"], rest))
+        known = "motion" in seen and batch.landmarks is not None and batch.landmarks.shape[1] == POINTS
+        moves = (motion(batch.landmarks, batch.neutral_landmarks), seen["motion"]) if known else (None, None)
+        rows.append((image, rest, seen["neutral"], seen["residual"], again, calm, *moves))
+    return Removed(*(None if part[0] is None else torch.cat(part).cpu() for part in zip(*rows, strict=True)))
+
+
+def measure(method: Method, loader: Loader, judge: Method | None = None) -> dict[str, Any]:
+    """Figures on removal, identity, segments and code; where there is no decoder, on the code alone.
+
+    Faces labelled neutral have nothing to remove, and are left out of the figures on removal. The floors are the
+    *zero* residual and the *mean* residual of the true class, taken over the very faces that are measured.
+
+    Returns:
+        ``psnr_input`` (the zero floor), ``psnr_mean``, ``psnr_estimate`` in dB, ``ssim_input``, ``ssim_estimate``;
+        ``correlation``, ``correlation_mean`` with the true residual. ``landmark_error``, ``landmark_zero``,
+        ``landmark_mean``: mean distance in percent of the eyes'; ``corners``: share of faces whose mouth corners
+        are predicted to go ``happiness up``, ``sadness down``, and the same in truth. ``called_neutral`` by the judge,
+        ``person``: :func:`nearest_person`, each for ``input``, ``estimate``, ``true``. ``calm``, ``again``: mean
+        size of the residual of the true neutral face, and of the estimate, as a share of that of the face.
+        ``lengths``: of each segment, mean for each true class, by name. ``own_longest``: share of expressive faces
+        whose own segment is the longest. ``swapped``: see :func:`gate_swap`. ``ratio``: :func:`spread_ratio`.
+        ``probe``: accuracy of linear probes on the ``expression`` and the ``person``, of the code and (``… encoder``)
+        of the encoder's last map; ``person chance``.
+
+    Explained in: book/err_net.ipynb
+    """
+    loader = Loader(loader.faces, 64, loader.device, loader.size, degrade=loader.degrade)
+    figures = _of_the_code(method, loader)
+    label = loader.faces.labels
+    if method.switches.output == "none" or not (label != Emotion.NEUTRAL).any():
+        return figures
+    found, shown = remove(method, loader), label != Emotion.NEUTRAL
+    figures |= _of_the_picture(found, label, shown) | _of_the_person(found, loader.faces.subjects, shown)
+    figures["swapped"] = gate_swap(method, loader, found)
+    if found.moved is not None:
+        figures |= _of_the_landmarks(found, label, shown)
+    if judge is not None:
+        pictures = {"input": found.image, "estimate": found.estimate, "true": found.rest}
+        figures["called_neutral"] = {name: _called_neutral(judge, x[shown], loader) for name, x in pictures.items()}
+    return figures
+
+
+@torch.no_grad()
+def gate_swap(method: Method, loader: Loader, found: Removed) -> dict[str, float]:
+    """What does the gate decode? Each face gets the mean segment of each expression in place of its own.
+
+    Returns:
+        ``template``: share of (face, expression) pairs whose decoded residual is more like the mean true residual of
+        the expression asked for than that of any other; ``chance``.
+
+    Explained in: book/err_net.ipynb
+    """
+    label, kinds = loader.faces.labels, [k for k in loader.faces.labels.unique().tolist() if k]
+    true = found.image - found.rest
+    templates = torch.stack([true[label == k].mean(0) for k in kinds])  # (E, 3, H, W)
+    codes = torch.cat([method(b.image).maps["code"] for b in loader.epoch()])
+    hits = []
+    for i, k in enumerate(kinds):
+        code = torch.zeros_like(codes[:1])
+        code[:, k - 1] = codes[label.to(codes.device) == k, k - 1].mean(0)
+        for batch in loader.epoch():
+            image = batch.image.expand(-1, 3, -1, -1)
+            drawn = method.decode(code.expand(len(image), -1, -1), method.encoder(image), image, image).cpu()
+            scores = torch.stack([alike(drawn, template.expand_as(drawn)) for template in templates])
+            hits.append(scores.argmax(0) == i)
+    return {"template": torch.cat(hits).float().mean().item(), "chance": 1 / len(kinds)}
+
+
+def _of_the_code(method: Method, loader: Loader) -> dict[str, Any]:
+    seen = [method.see(batch.image) for batch in loader.epoch()]
+    code, label = torch.cat([s.code.cpu() for s in seen]), loader.faces.labels
+    pooled = torch.cat([s.stages[-1].float().mean(dim=(2, 3)).cpu() for s in seen])
+    length, present = code.norm(dim=2), label.unique()
+    shown = label != Emotion.NEUTRAL
+    figures: dict[str, Any] = {"lengths": {NAMES[k]: length[label == k].mean(0).tolist() for k in present.tolist()}}
+    if shown.any():
+        figures["own_longest"] = (length.argmax(1) + 1 == label)[shown].float().mean().item()
+    if len(present) < 2:
+        return figures
+    flat, people = code.flatten(1), loader.faces.subjects
+    figures["ratio"] = spread_ratio(flat, label)
+    probe = {"expression": linear_probe(flat, label, people), "expression encoder": linear_probe(pooled, label, people)}
+    if people is not None:
+        for name, features in {"person": flat, "person encoder": pooled}.items():
+            if found := person_probe(features, people):
+                probe[name], probe["person chance"] = found
+    return figures | {"probe": probe}
+
+
+def _of_the_picture(found: Removed, label: Tensor, shown: Tensor) -> dict[str, Any]:
+    image, rest, estimate, residual = (x[shown] for x in found[:4])
+    true = image - rest
+    typical = class_means(true, label[shown])
+    sizes = [x[shown].abs().mean() for x in (found.calm, found.again)]
+    return {
+        "psnr_input": psnr(image, rest).mean().item(),
+        "psnr_mean": psnr((image - typical).clamp(0, 1), rest).mean().item(),
+        "psnr_estimate": psnr(estimate, rest).mean().item(),
+        "ssim_input": _ssim(image, rest),
+        "ssim_estimate": _ssim(estimate, rest),
+        "correlation": alike(residual, true).mean().item(),
+        "correlation_mean": alike(typical, true).mean().item(),
+        **{name: (x / residual.abs().mean().clamp(min=1e-9)).item() for name, x in zip(("calm", "again"), sizes, strict=True)},
+    }
+
+
+def _of_the_person(found: Removed, people: Tensor | None, shown: Tensor) -> dict[str, Any]:
+    if people is None:
+        return {}
+    pictures = {"input": found.image, "estimate": found.estimate, "true": found.rest}
+    alone = nearest_person(found.rest[shown], found.rest[shown], people[shown]) is None
+    # Where a person has one neutral face only, it has to answer; asking it for itself would prove nothing.
+    asked = {name: x for name, x in pictures.items() if not (alone and name == "true")}
+    shares = {name: nearest_person(x[shown], found.rest[shown], people[shown], alone) for name, x in asked.items()}
+    return {"person": {name: share for name, share in shares.items() if share is not None}}
+
+
+def _of_the_landmarks(found: Removed, label: Tensor, shown: Tensor) -> dict[str, Any]:
+    known = shown & found.motion.flatten(1).isfinite().all(1)
+    if not known.any():
+        return {}
+    true, moved = found.motion[known], found.moved[known]
+    floors = {"error": moved, "zero": torch.zeros_like(true), "mean": class_means(true, label[known])}
+    figures: dict[str, Any] = {
+        f"landmark_{name}": 100 * (true - x).norm(dim=2).mean().item() for name, x in floors.items()
+    }
+    corners = {}
+    for emotion, sign, way in ((Emotion.HAPPINESS, -1, "up"), (Emotion.SADNESS, 1, "down")):
+        those = label[known] == emotion
+        for name, x in {"": moved, "true ": true}.items():
+            if those.any():
+                up = sign * x[those][:, list(CORNERS), 1].mean(1) > 0
+                corners[f"{name}{emotion.title} {way}"] = up.float().mean().item()
+    return figures | {"corners": corners}
+
+
+def _called_neutral(judge: Method, images: Tensor, loader: Loader) -> float:
+    said = [judge(x.to(loader.device)).logits.argmax(1).cpu() for x in images.split(64)]
+    return (torch.cat(said) == Emotion.NEUTRAL).float().mean().item()
+
+
+def _ssim(images: Tensor, others: Tensor) -> float:
+    pairs = zip(images.split(64), others.split(64), strict=True)
+    return torch.cat([structural_similarity_index_measure(a, b, data_range=1.0, reduction="none").view(-1) for a, b in pairs]).mean().item()
