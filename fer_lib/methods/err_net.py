@@ -15,14 +15,8 @@ from torch import Tensor, nn
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
 from fer_lib.methods.method import Method, Player, Prediction, Stage, Term
-from fer_lib.methods.removal import POINTS, measure, motion
-from fer_lib.nets.adversary import (
-    ADVERSARIES,
-    Discriminator,
-    discriminator_loss,
-    generator_loss,
-    gradient_penalty,
-)
+from fer_lib.methods.removal import POINTS, landmark_loss, measure, neutral_of
+from fer_lib.nets.adversary import ADVERSARIES, Discriminator, criticism, fooling
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.segments import Decoder, gated, segment_margin, squash
 
@@ -34,7 +28,6 @@ CHOICES = {
     "adversary": ADVERSARIES,
     "reads": ("code", "difference"),
 }
-PENALTY = 10.0  # of the gradient, with wgan-gp [gulrajani2017improved]
 
 
 def _rows() -> dict[str, dict[str, Any]]:
@@ -225,13 +218,11 @@ class ERRNet(Method):
         logits = self.read(code)
         if s.output == "none":
             return Seen(stages, code, logits)
-        kept = code
+        kept, lent = (code, maps) if s.teaches else (code.detach(), [x.detach() for x in maps])
         if s.gate != "none":
-            kept = gated(code, logits.argmax(1) if label is None else label)
-        taught = [x if s.teaches else x.detach() for x in [kept, *stages]]
-        kept, lent = taught[0], taught[1:]
+            kept = gated(kept, logits.argmax(1) if label is None else label)
         if twin is not None:
-            lent = [_every_other(x, y[len(image) :]) for x, y in zip(lent, maps, strict=True)]
+            lent = [_every_other(x[: len(image)], x[len(image) :]) for x in lent]
             source = _every_other(image, twin[1::2])
         residual = self.decode(kept, lent, image, source)
         moved = self.mover(kept.flatten(1)).float().unflatten(1, (POINTS, 2)) if s.landmarks else None
@@ -250,13 +241,15 @@ class ERRNet(Method):
         if player == "discriminator":
             return self._criticize(batch)
         s, label = self.switches, batch.label
-        if s.output == "none":
-            seen = self.see(batch.image)
-            return {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label))} | self._shaped(seen, label)
-        rest, image = neutral_of(batch), batch.image.expand(-1, 3, -1, -1)
+        draws = s.output != "none"
+        rest, image = neutral_of(batch) if draws else None, batch.image.expand(-1, 3, -1, -1)
         seen = self.see(image, label if s.gate == "label" else None, rest if s.skips == "swapped" else None)
+        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label))}
+        if s.margin:
+            terms["margin"] = Term(segment_margin(seen.code.norm(dim=2), label), s.margin)
+        if not draws:
+            return terms
         estimate = image - seen.residual
-        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label))} | self._shaped(seen, label)
         terms["pixel"] = Term((estimate - rest).abs().mean(), s.pixel)
         if s.sparse:
             terms["sparsity"] = Term(seen.residual.abs().mean(), s.sparse)
@@ -265,38 +258,18 @@ class ERRNet(Method):
         if s.adversary != "none":
             self._made = (batch, estimate.detach())
             if self.progress >= s.warmup:
-                terms |= self._fooled(image, estimate)
-        return terms
-
-    def _shaped(self, seen: Seen, label: Tensor) -> dict[str, Term]:
-        if not self.switches.margin:
-            return {}
-        return {"margin": Term(segment_margin(seen.code.norm(dim=2), label), self.switches.margin)}
-
-    def _fooled(self, image: Tensor, estimate: Tensor) -> dict[str, Term]:
-        s, judge = self.switches, self.discriminator
-        terms = {"realism": Term(generator_loss(s.adversary, judge(image, estimate)[0].float()), s.realism)}
-        if s.auxiliary:
-            neutral = torch.zeros(len(image), dtype=torch.long, device=image.device)
-            terms["called neutral"] = Term(F.cross_entropy(judge.classify(estimate).float(), neutral), s.realism)
+                asked = fooling(self.discriminator, s.adversary, s.auxiliary, image, estimate)
+                terms |= {name: Term(value, s.realism) for name, value in asked.items()}
         return terms
 
     def _criticize(self, batch: Batch) -> dict[str, Term]:
-        s, judge, rest = self.switches, self.discriminator, neutral_of(batch)
-        image = batch.image.expand(-1, 3, -1, -1)
+        s, image, rest = self.switches, batch.image.expand(-1, 3, -1, -1), neutral_of(batch)
         made, self._made = self._made, None
         if made is None or made[0] is not batch:
             with torch.no_grad():
-                made = (batch, image - self.see(image, batch.label if s.gate == "label" else None).residual)
-        real, fake = judge(image, rest)[0].float(), judge(image, made[1])[0].float()
-        terms = {"real or made": Term(discriminator_loss(s.adversary, real, fake))}
-        if s.adversary == "wgan-gp":
-            share = torch.rand(len(image), device=image.device)
-            terms["slope"] = Term(gradient_penalty(judge, image, rest, made[1], share), PENALTY)
-        if s.auxiliary:
-            shown = torch.cat([image, rest]), torch.cat([batch.label, torch.zeros_like(batch.label)])
-            terms["class"] = Term(F.cross_entropy(judge.classify(shown[0]).float(), shown[1]))
-        return terms
+                made = batch, image - self.see(image, batch.label if s.gate == "label" else None).residual
+        said = criticism(self.discriminator, s.adversary, s.auxiliary, image, rest, made[1], batch.label)
+        return {name: Term(value) for name, value in said.items()}
 
     @torch.no_grad()
     def mechanism(self, loader: Loader, judge: Method | None = None) -> dict[str, Any]:
@@ -306,30 +279,6 @@ class ERRNet(Method):
         figures = measure(self, loader, judge)
         self.train(was_training)
         return figures
-
-
-def neutral_of(batch: Batch) -> Tensor:
-    """The neutral faces that the estimates are compared with: the twins, and for a neutral face itself.
-
-    Shapes:
-        -> (B, 3, H, W).
-
-    Explained in: book/err_net.ipynb
-    """
-    calm = (batch.label == 0)[:, None, None, None]
-    return torch.where(calm, batch.image, batch.neutral).expand(-1, 3, -1, -1)
-
-
-def landmark_loss(moved: Tensor, batch: Batch) -> Tensor:
-    """Mean absolute difference of predicted and true motion over the points that are known; 0 where none is.
-
-    Explained in: book/err_net.ipynb
-    """
-    if batch.landmarks.shape[1] != POINTS:
-        raise FerError(f"Landmark residuals need {POINTS} landmarks, not {batch.landmarks.shape[1]}: take landmarks=false.")
-    wanted = motion(batch.landmarks, batch.neutral_landmarks) * (batch.label != 0)[:, None, None]
-    known = wanted.isfinite()
-    return ((moved - wanted.nan_to_num()).abs() * known).sum() / known.sum().clamp(min=1)
 
 
 @torch.no_grad()

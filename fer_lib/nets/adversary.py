@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ADVERSARIES = ("none", "vanilla", "hinge", "wgan-gp")
+PENALTY = 10.0  # [gulrajani2017improved]
 
 
 class Discriminator(nn.Module):
@@ -98,3 +99,41 @@ def gradient_penalty(judge: Discriminator, given: Tensor, real: Tensor, fake: Te
     score = judge(given, between)[0].mean(dim=(1, 2)).sum()
     slope = torch.autograd.grad(score, between, create_graph=True)[0]
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def fooling(judge: Discriminator, kind: str, auxiliary: bool, given: Tensor, made: Tensor) -> dict[str, Tensor]:
+    """What the generator lowers, by name: its loss, and with ``auxiliary`` how surely its pictures are called class 0.
+
+    Args:
+        kind: one of ``ADVERSARIES``, not ``none``.
+        given, made: (B, 3, H, W), the faces and the estimates.
+
+    Explained in: book/err_net.ipynb
+    """
+    terms = {"realism": generator_loss(kind, judge(given, made)[0].float())}
+    if auxiliary:
+        calm = torch.zeros(len(made), dtype=torch.long, device=made.device)
+        terms["called neutral"] = F.cross_entropy(judge.classify(made).float(), calm)
+    return terms
+
+
+def criticism(
+    judge: Discriminator, kind: str, auxiliary: bool, given: Tensor, real: Tensor, made: Tensor, label: Tensor
+) -> dict[str, Tensor]:
+    """What the discriminator lowers, by name: its loss, the gradient penalty with ``wgan-gp``, its naming of classes.
+
+    Args:
+        given, real, made: (B, 3, H, W), the faces, their neutral faces, and the estimates, without gradient.
+        label: int64 (B,), of ``given``; ``real`` is class 0.
+
+    Explained in: book/err_net.ipynb
+    """
+    scores = [judge(given, x)[0].float() for x in (real, made)]
+    terms = {"real or made": discriminator_loss(kind, *scores)}
+    if kind == "wgan-gp":
+        share = torch.rand(len(given), device=given.device)
+        terms["slope"] = PENALTY * gradient_penalty(judge, given, real, made, share)
+    if auxiliary:
+        named = torch.cat([label, torch.zeros_like(label)])
+        terms["class"] = F.cross_entropy(judge.classify(torch.cat([given, real])).float(), named)
+    return terms
