@@ -61,6 +61,7 @@ class Removed(NamedTuple):
     Attributes:
         image, rest, estimate: (N, 3, H, W) in [0, 1]: the face, its neutral twin, and what the network takes for it.
         residual: (N, 3, H, W) in [-1, 1]; again, calm: of the estimates and of the twins.
+        code: (N, K - 1, d).
         motion, moved: (N, 68, 2), true and predicted; or ``None``.
 
     Explained in: book/err_net.ipynb
@@ -72,6 +73,7 @@ class Removed(NamedTuple):
     residual: Tensor
     again: Tensor
     calm: Tensor
+    code: Tensor
     motion: Tensor | None
     moved: Tensor | None
 
@@ -89,7 +91,7 @@ def remove(method: Method, loader: Loader) -> Removed:
         again, calm = (method(x).maps["residual"] for x in (seen["neutral"], rest))
         known = "motion" in seen and batch.landmarks is not None and batch.landmarks.shape[1] == POINTS
         moves = (motion(batch.landmarks, batch.neutral_landmarks), seen["motion"]) if known else (None, None)
-        rows.append((image, rest, seen["neutral"], seen["residual"], again, calm, *moves))
+        rows.append((image, rest, seen["neutral"], seen["residual"], again, calm, seen["code"], *moves))
     return Removed(*(None if part[0] is None else torch.cat(part).cpu() for part in zip(*rows, strict=True)))
 
 
@@ -129,30 +131,59 @@ def measure(method: Method, loader: Loader, judge: Method | None = None) -> dict
     return figures
 
 
-@torch.no_grad()
-def gate_swap(method: Method, loader: Loader, found: Removed) -> dict[str, float]:
-    """What does the gate decode? Each face gets the mean segment of each expression in place of its own.
+def typical_codes(code: Tensor, label: Tensor) -> dict[int, Tensor]:
+    """For each expression that occurs, a code with its segment alone: the mean of that segment over the class's faces.
 
-    Returns:
-        ``template``: share of (face, expression) pairs whose decoded residual is more like the mean true residual of
-        the expression asked for than that of any other; ``chance``.
+    Shapes:
+        code (N, K - 1, d), label int64 (N,) -> class: (1, K - 1, d).
 
     Explained in: book/err_net.ipynb
     """
-    label, kinds = loader.faces.labels, [k for k in loader.faces.labels.unique().tolist() if k]
-    true = found.image - found.rest
-    templates = torch.stack([true[label == k].mean(0) for k in kinds])  # (E, 3, H, W)
-    codes = torch.cat([method(b.image).maps["code"] for b in loader.epoch()])
+    codes = {}
+    for k in label.unique().tolist():
+        if k != Emotion.NEUTRAL:
+            codes[k] = torch.zeros_like(code[:1])
+            codes[k][:, k - 1] = code[label == k, k - 1].mean(0)
+    return codes
+
+
+@torch.no_grad()
+def put_on(method: Method, code: Tensor, rest: Tensor) -> Tensor:
+    """Neutral faces with the residual of a code added: an expression put on, by the decoder that learned to remove it.
+
+    Args:
+        method: an :class:`fer_lib.methods.err_net.ERRNet`, in evaluation mode.
+        code: (B, K - 1, d), or one row, which then serves all; rest: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+
+    Explained in: book/err_net.ipynb
+    """
+    code = code.expand(len(rest), -1, -1)
+    return (rest + method.decode(code, method.encoder(rest), rest, rest)).clamp(0, 1)
+
+
+@torch.no_grad()
+def gate_swap(method: Method, loader: Loader, found: Removed) -> dict[str, float]:
+    """What does the gate decode? Each neutral face gets the typical segment of each expression.
+
+    Returns:
+        ``template``: share of (face, expression) pairs in which the change that is drawn is more like the mean true
+        residual of the expression asked for than that of any other; ``chance``.
+
+    Explained in: book/err_net.ipynb
+    """
+    label, true = loader.faces.labels, found.image - found.rest
+    codes = typical_codes(found.code, label)
+    templates = torch.stack([true[label == k].mean(0) for k in codes])  # (E, 3, H, W)
     hits = []
-    for i, k in enumerate(kinds):
-        code = torch.zeros_like(codes[:1])
-        code[:, k - 1] = codes[label.to(codes.device) == k, k - 1].mean(0)
-        for batch in loader.epoch():
-            image = batch.image.expand(-1, 3, -1, -1)
-            drawn = method.decode(code.expand(len(image), -1, -1), method.encoder(image), image, image).cpu()
+    for i, code in enumerate(codes.values()):
+        for rest in found.rest.split(64):
+            drawn = put_on(method, code.to(loader.device), rest.to(loader.device)).cpu() - rest
             scores = torch.stack([alike(drawn, template.expand_as(drawn)) for template in templates])
             hits.append(scores.argmax(0) == i)
-    return {"template": torch.cat(hits).float().mean().item(), "chance": 1 / len(kinds)}
+    return {"template": torch.cat(hits).float().mean().item(), "chance": 1 / len(codes)}
 
 
 def _of_the_code(method: Method, loader: Loader) -> dict[str, Any]:
