@@ -83,6 +83,9 @@ class Decoder(nn.Module):
         self.last = nn.Conv2d(width, 3 * stride**2, 3, padding=1, bias=not opens)
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
+        # Only one segment, of length 1 at most, comes in: numbers of that size shall come out.
+        for layer in filter(None, (self.first, self.open)):
+            nn.init.normal_(layer.weight)
 
     def forward(self, code: Tensor, maps: list[Tensor], image: Tensor) -> Tensor:
         x = self.first(code).unflatten(1, (self.wide[0], 4, 4))
