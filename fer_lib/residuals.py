@@ -90,24 +90,3 @@ def motion_arrows(faces: Tensor, points: Tensor, moves: Mapping[str, Tensor], ti
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=9)
     return figure
-
-
-def paired_levels(levels: Mapping[str, Sequence[float]], names: Sequence[str], label: str) -> Axes:
-    """A few figures side by side in groups: one bar a name, one group a title; floors grey, the method's in its colour.
-
-    Args:
-        levels: title of the group -> one value a name.
-        names: the last is the method's.
-
-    Explained in: book/err_net.ipynb
-    """
-    ax = plt.subplots(figsize=(7.2, 3.4))[1]
-    width, colours = 0.8 / len(names), ["#c8c8c8", "#8a8a8a", COLOURS["err_net"]][-len(names) :]
-    for k, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        x = np.arange(len(levels)) + (k - (len(names) - 1) / 2) * width
-        bars = ax.bar(x, [values[k] for values in levels.values()], width, color=colour, label=name)
-        ax.bar_label(bars, fmt="%.1f", fontsize=9)
-    ax.set_xticks(range(len(levels)), list(levels))
-    ax.set_ylabel(label)
-    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(names))
-    return ax

@@ -126,7 +126,7 @@ class ERRNet(Method):
         reads: str = "code"
         pixel: float = 20.0
         motion: float = 5.0
-        margin: float = 1.0
+        margin: float = 0.5
         realism: float = 0.05
         sparse: float = 0.2
         warmup: float = 0.3

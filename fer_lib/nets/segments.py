@@ -6,17 +6,19 @@ from torch import Tensor, nn
 
 
 def squash(x: Tensor) -> Tensor:
-    r"""Vectors with their direction kept and their length brought into [0, 1) [sabour2017dynamic].
+    r"""Vectors with their direction kept and their length brought into [0, 1).
 
-    .. math:: \frac{\|x\|^2}{1+\|x\|^2}\,\frac{x}{\|x\|}
+    .. math:: \frac{x}{1+\|x\|}
+
+    The squash of [sabour2017dynamic], :math:`\|x\|^2/(1+\|x\|^2)` times the direction, is flat near zero: what has become
+    short hears little. This one is not.
 
     Shapes:
         (..., d) -> (..., d).
 
     Explained in: book/err_net.ipynb
     """
-    square = x.square().sum(-1, keepdim=True)
-    return x * (square / (1 + square) / (square + 1e-9).sqrt())
+    return x / (1 + (x.square().sum(-1, keepdim=True) + 1e-9).sqrt())
 
 
 def segment_margin(length: Tensor, label: Tensor, long: float = 0.9, short: float = 0.1) -> Tensor:
