@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
 from fer_lib.methods.method import Method, Player, Prediction, Stage, Term
-from fer_lib.methods.removal import POINTS, landmark_loss, measure, neutral_of
+from fer_lib.methods.removal import POINTS, measure, neutral_of, share_left, true_motion
 from fer_lib.nets.adversary import ADVERSARIES, Discriminator, criticism, fooling
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.segments import Decoder, gated, segment_margin, squash
@@ -124,11 +124,11 @@ class ERRNet(Method):
         adversary: str = "hinge"
         auxiliary: bool = True
         reads: str = "code"
-        pixel: float = 20.0
-        motion: float = 5.0
+        pixel: float = 1.0
+        motion: float = 0.5
         margin: float = 0.5
         realism: float = 0.05
-        sparse: float = 0.2
+        sparse: float = 1.0
         warmup: float = 0.3
 
         def __post_init__(self):
@@ -250,11 +250,11 @@ class ERRNet(Method):
         if not draws:
             return terms
         estimate = image - seen.residual
-        terms["pixel"] = Term((estimate - rest).abs().mean(), s.pixel)
+        terms["pixel"] = Term(share_left(seen.residual, image - rest), s.pixel)
         if s.sparse:
             terms["sparsity"] = Term(seen.residual.abs().mean(), s.sparse)
         if s.landmarks:
-            terms["landmark"] = Term(landmark_loss(seen.motion, batch), s.motion)
+            terms["landmark"] = Term(share_left(seen.motion, true_motion(batch)), s.motion)
         if s.adversary != "none":
             self._made = (batch, estimate.detach())
             if self.progress >= s.warmup:

@@ -43,16 +43,30 @@ def neutral_of(batch: Batch) -> Tensor:
     return torch.where(calm, batch.image, batch.neutral).expand(-1, 3, -1, -1)
 
 
-def landmark_loss(moved: Tensor, batch: Batch) -> Tensor:
-    """Mean absolute difference of predicted and true motion over the points that are known; 0 where none is.
+def share_left(guess: Tensor, truth: Tensor) -> Tensor:
+    r"""The share of a residual that is not yet explained: :math:`\sum(\hat r-r)^2 / \sum r^2`, over the whole batch.
+
+    1 for the guess that nothing changes. A truth that is (nearly) zero counts as 0.01 everywhere; where it is NaN, it
+    is unknown and left out.
+
+    Explained in: book/err_net.ipynb
+    """
+    known = truth.isfinite()
+    truth = truth.nan_to_num()
+    return ((guess - truth).square() * known).sum() / truth.square().sum().clamp(min=1e-4 * truth.numel())
+
+
+def true_motion(batch: Batch) -> Tensor:
+    """:func:`motion` of a batch's landmarks; none for neutral faces.
+
+    Raises:
+        FerError: if the landmarks are of another scheme.
 
     Explained in: book/err_net.ipynb
     """
     if batch.landmarks.shape[1] != POINTS:
         raise FerError(f"Landmark residuals need {POINTS} landmarks, not {batch.landmarks.shape[1]}: take landmarks=false.")
-    wanted = motion(batch.landmarks, batch.neutral_landmarks) * (batch.label != 0)[:, None, None]
-    known = wanted.isfinite()
-    return ((moved - wanted.nan_to_num()).abs() * known).sum() / known.sum().clamp(min=1)
+    return motion(batch.landmarks, batch.neutral_landmarks) * (batch.label != 0)[:, None, None]
 
 
 class Removed(NamedTuple):
@@ -95,6 +109,7 @@ def remove(method: Method, loader: Loader) -> Removed:
     return Removed(*(None if part[0] is None else torch.cat(part).cpu() for part in zip(*rows, strict=True)))
 
 
+@torch.no_grad()
 def measure(method: Method, loader: Loader, judge: Method | None = None) -> dict[str, Any]:
     """Figures on removal, identity, segments and code; where there is no decoder, on the code alone.
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from fer_lib.data.loader import Batch
 from fer_lib.errors import FerError
 from fer_lib.methods.err_net import ERRNet
-from fer_lib.methods.removal import landmark_loss, motion, neutral_of
+from fer_lib.methods.removal import motion, neutral_of, share_left, true_motion
 from fer_lib.nets.backbone import Backbone
 
 DRAWING = [row for row, changes in ERRNet.ROWS.items() if changes.get("output") != "none"]
@@ -160,18 +160,23 @@ def test_a_prediction_does_not_depend_on_its_batch(row):
         assert (rows - torch.cat([a.maps[name] for a in alone])).abs().max() < 1e-4, name
 
 
-def test_motion_and_its_loss_by_hand():
+def test_motion_by_hand():
     data = batch()
     wanted = motion(data.landmarks, data.neutral_landmarks)
     assert torch.allclose(wanted, (data.landmarks - data.neutral_landmarks) / 10, atol=1e-5)
-    wanted[0] = 0  # a neutral face does not move
-    guess = torch.rand(6, 68, 2)
-    assert landmark_loss(guess, data).item() == pytest.approx((guess - wanted).abs().mean().item(), rel=1e-5)
-    data.landmarks[1:] = torch.nan
-    assert landmark_loss(guess, data).item() == pytest.approx((guess[0]).abs().mean().item(), rel=1e-5)
+    assert not true_motion(data)[0].any() and torch.equal(true_motion(data)[1:], wanted[1:])
     data.landmarks = data.landmarks[:, :5]
     with pytest.raises(FerError, match="need 68 landmarks, not 5: take landmarks=false"):
-        landmark_loss(guess, data)
+        true_motion(data)
+
+
+def test_the_share_that_is_left():
+    truth = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    assert share_left(torch.zeros(2, 2), truth) == 1 and share_left(truth, truth) == 0
+    assert share_left(truth / 2, truth).item() == pytest.approx(0.25)
+    truth[0, 0] = torch.nan
+    assert share_left(torch.full((2, 2), 2.0), truth).item() == pytest.approx((4 + 4 + 4) / 16)
+    assert share_left(torch.full((2, 2), 0.01), torch.zeros(2, 2)).item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ def test_the_nearest_picture_of_the_same_person():
     assert nearest_person(gallery.flip(0), gallery, people) == 0
     assert nearest_person(gallery[:3], gallery[:3], torch.tensor([4, 4, 9])) == 1  # person 9 is there once, and not asked for
     single = torch.tensor([1, 2, 3, 4])
-    assert nearest_person(gallery, gallery, single) is None and nearest_person(gallery, gallery, single, own=True) == 1
+    strangers = torch.rand(4, 3, 16, 16)
+    assert nearest_person(strangers, strangers, single) is None and nearest_person(strangers, strangers, single, own=True) == 1
 
 
 def test_the_probe_finds_people_it_can_see():
