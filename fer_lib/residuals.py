@@ -11,20 +11,21 @@ from torch import Tensor
 from fer_lib.show import COLOURS
 
 
-def removal_grid(rows: Mapping[str, Tensor], titles: Sequence[str], width: float = 7.2) -> Figure:
+def removal_grid(rows: Mapping[str, Tensor], titles: Sequence[str], changes: Sequence[str]) -> Figure:
     """Faces and what is taken from them, one line a name, one column a person.
 
     Args:
-        rows: name -> (N, 3, H, W): pictures in [0, 1], or, where a value is below 0, a residual, whose mean over
-            the colours is drawn from purple (the face was darker than the neutral one) to orange (lighter).
+        rows: name -> (N, 3, H, W), pictures in [0, 1].
         titles: one a column.
+        changes: names of the rows that hold residuals instead, in [-1, 1]; their mean over the colours is drawn
+            from purple (the face is darker than the neutral one) to orange (lighter), on one scale for all.
 
     Explained in: book/err_net.ipynb
     """
     count = len(titles)
-    figure, axes = plt.subplots(len(rows), count, figsize=(width, width / (count + 0.7) * len(rows) + 0.4), squeeze=False)
-    signed = {name: x.mean(1) for name, x in rows.items() if x.min() < 0}
-    most = max((x.abs().flatten().quantile(0.995).item() for x in signed.values()), default=1.0)
+    figure, axes = plt.subplots(len(rows), count, figsize=(7.2, 7.2 / (count + 0.7) * len(rows) + 0.4), squeeze=False)
+    signed = {name: rows[name].mean(1) for name in changes}
+    most = max([0.05, *(x.abs().flatten().quantile(0.995).item() for x in signed.values())])
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         for ax, k in zip(line, range(count), strict=True):
             ax.set(xticks=[], yticks=[])

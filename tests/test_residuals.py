@@ -20,7 +20,7 @@ def close():
 def test_pictures_keep_their_colours_and_residuals_have_signs():
     face, residual = torch.rand(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
     residual[0, :, 2, 3], residual[1, :, 4, 5] = -0.5, 0.25
-    figure = residuals.removal_grid({"face": face, "removed": residual}, ["a", "b"])
+    figure = residuals.removal_grid({"face": face, "removed": residual}, ["a", "b"], ["removed"])
     assert [ax.get_title() for ax in figure.axes[:2]] == ["a", "b"] and figure.axes[2].get_ylabel() == "removed"
     assert abs(figure.axes[0].images[0].get_array() - face[0].permute(1, 2, 0).numpy()).max() < 1e-6
     shown = figure.axes[2].images[0]
@@ -29,8 +29,13 @@ def test_pictures_keep_their_colours_and_residuals_have_signs():
     assert figure.axes[-1].get_yticklabels()[0].get_text() == "darker\nthan neutral"
 
 
+def test_a_residual_of_nothing_is_white():
+    figure = residuals.removal_grid({"removed": torch.zeros(1, 3, 8, 8)}, ["a"], ["removed"])
+    assert figure.axes[0].images[0].get_array().ndim == 2 and figure.axes[0].images[0].get_clim() == (-0.05, 0.05)
+
+
 def test_without_a_residual_there_is_no_bar():
-    assert len(residuals.removal_grid({"face": torch.rand(1, 3, 8, 8)}, ["a"]).axes) == 1
+    assert len(residuals.removal_grid({"face": torch.rand(1, 3, 8, 8)}, ["a"], []).axes) == 1
 
 
 def test_lengths_are_written_in_their_cells():

@@ -75,6 +75,7 @@ class Removed(NamedTuple):
     Attributes:
         image, rest, estimate: (N, 3, H, W) in [0, 1]: the face, its neutral twin, and what the network takes for it.
         residual: (N, 3, H, W) in [-1, 1]; again, calm: of the estimates and of the twins.
+        told: the residual with the gate opened by the true label, as in training.
         code: (N, K - 1, d).
         motion, moved: (N, 68, 2), true and predicted; or ``None``.
 
@@ -87,6 +88,7 @@ class Removed(NamedTuple):
     residual: Tensor
     again: Tensor
     calm: Tensor
+    told: Tensor
     code: Tensor
     motion: Tensor | None
     moved: Tensor | None
@@ -103,9 +105,10 @@ def remove(method: Method, loader: Loader) -> Removed:
         image, rest = (x.expand(-1, 3, -1, -1) for x in (batch.image, batch.neutral))
         seen = method(image).maps
         again, calm = (method(x).maps["residual"] for x in (seen["neutral"], rest))
+        told = method.see(image, batch.label).residual
         known = "motion" in seen and batch.landmarks is not None and batch.landmarks.shape[1] == POINTS
         moves = (motion(batch.landmarks, batch.neutral_landmarks), seen["motion"]) if known else (None, None)
-        rows.append((image, rest, seen["neutral"], seen["residual"], again, calm, seen["code"], *moves))
+        rows.append((image, rest, seen["neutral"], seen["residual"], again, calm, told, seen["code"], *moves))
     return Removed(*(None if part[0] is None else torch.cat(part).cpu() for part in zip(*rows, strict=True)))
 
 
@@ -118,7 +121,8 @@ def measure(method: Method, loader: Loader, judge: Method | None = None) -> dict
 
     Returns:
         ``psnr_input`` (the zero floor), ``psnr_mean``, ``psnr_estimate`` in dB, ``ssim_input``, ``ssim_estimate``;
-        ``correlation``, ``correlation_mean`` with the true residual. ``landmark_error``, ``landmark_zero``,
+        ``correlation``, ``correlation_mean`` with the true residual; ``psnr_told``, ``correlation_told`` with the gate
+        opened by the true label. ``landmark_error``, ``landmark_zero``,
         ``landmark_mean``: mean distance in percent of the eyes'; ``corners``: share of faces whose mouth corners
         are predicted to go ``happiness up``, ``sadness down``, and the same in truth. ``called_neutral`` by the judge,
         ``person``: :func:`nearest_person`, each for ``input``, ``estimate``, ``true``. ``calm``, ``again``: mean
@@ -224,6 +228,7 @@ def _of_the_code(method: Method, loader: Loader) -> dict[str, Any]:
 
 def _of_the_picture(found: Removed, label: Tensor, shown: Tensor) -> dict[str, Any]:
     image, rest, estimate, residual = (x[shown] for x in found[:4])
+    told = found.told[shown]
     true = image - rest
     typical = class_means(true, label[shown])
     sizes = [x[shown].abs().mean() for x in (found.calm, found.again)]
@@ -233,6 +238,8 @@ def _of_the_picture(found: Removed, label: Tensor, shown: Tensor) -> dict[str, A
         "psnr_estimate": psnr(estimate, rest).mean().item(),
         "ssim_input": _ssim(image, rest),
         "ssim_estimate": _ssim(estimate, rest),
+        "psnr_told": psnr((image - told).clamp(0, 1), rest).mean().item(),
+        "correlation_told": alike(told, true).mean().item(),
         "correlation": alike(residual, true).mean().item(),
         "correlation_mean": alike(typical, true).mean().item(),
         **{name: (x / residual.abs().mean().clamp(min=1e-9)).item() for name, x in zip(("calm", "again"), sizes, strict=True)},

@@ -28,7 +28,7 @@ def found_by(faces, share):
     image, rest = faces.images.float() / 255, faces.neutral.float() / 255
     residual, moves = share * (image - rest), motion(faces.landmarks, faces.neutral_landmarks)
     code = torch.rand(len(image), 7, 4)
-    return Removed(image, rest, image - residual, residual, (1 - share) * residual, torch.zeros_like(rest), code, moves, share * moves)
+    return Removed(image, rest, image - residual, residual, (1 - share) * residual, torch.zeros_like(rest), residual, code, moves, share * moves)
 
 
 def test_a_perfect_remover_and_an_idle_one(faces):
@@ -37,6 +37,7 @@ def test_a_perfect_remover_and_an_idle_one(faces):
     assert whole["correlation"] == pytest.approx(1, abs=1e-4) and whole["psnr_estimate"] == pytest.approx(80, abs=0.1)
     assert half["psnr_estimate"] == pytest.approx(half["psnr_input"] + 6.02, abs=0.05)
     assert whole["psnr_input"] == pytest.approx(psnr(*(x[shown].float() / 255 for x in (faces.images, faces.neutral))).mean().item())
+    assert half["psnr_told"] == half["psnr_estimate"] and half["correlation_told"] == half["correlation"]
     assert whole["calm"] == 0 and half["again"] == pytest.approx(0.5, abs=1e-4) and whole["psnr_mean"] > 0
     assert 0 < whole["correlation_mean"] < 1
 
@@ -67,6 +68,7 @@ def test_a_networks_own_figures(faces, method):
     image = faces.images.float() / 255
     with torch.no_grad():
         maps = method(image).maps
+        assert torch.allclose(found.told, method.see(image, faces.labels).residual, atol=1e-4)
     assert torch.allclose(found.residual, maps["residual"], atol=1e-4) and torch.allclose(found.code, maps["code"], atol=1e-4)
     assert torch.equal(found.image, image) and found.motion.shape == found.moved.shape == (32, 68, 2)
     figures = measure(method, loader, lambda x: Prediction(torch.eye(8)[torch.zeros(len(x), dtype=torch.long)]))
