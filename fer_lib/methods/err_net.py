@@ -64,6 +64,7 @@ class Seen(NamedTuple):
         logits: (B, K).
         residual: (B, 3, H, W) in [-1, 1], to be taken from the image; ``None`` without a decoder.
         motion: (B, 68, 2), how the expression moves the landmarks, in distances between the eyes; or ``None``.
+        calm: (B // 2, K - 1, d), code of the neutral twins that were seen beside the faces, or ``None``.
 
     Explained in: book/err_net.ipynb
     """
@@ -73,6 +74,7 @@ class Seen(NamedTuple):
     logits: Tensor
     residual: Tensor | None = None
     motion: Tensor | None = None
+    calm: Tensor | None = None
 
 
 class ERRNet(Method):
@@ -183,7 +185,7 @@ class ERRNet(Method):
         modules = tuple(name for name, _ in self.named_children() if name != "discriminator")
         players = [Player("generator", modules)]
         if self.switches.adversary != "none":
-            players.append(Player("discriminator", ("discriminator",), 0.25))
+            players.append(Player("discriminator", ("discriminator",), 0.5))
         return (Stage("train", tuple(players)),)
 
     def encode(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -209,26 +211,28 @@ class ERRNet(Method):
 
         Args:
             label: int64 (B,), whose segments the decoder gets; ``None``: those of the predicted classes.
-            twin: (B, 3, H, W), neutral faces that lend their maps to the decoder for every other face.
+            twin: (B, 3, H, W), neutral faces; every other one is seen, too, and with ``skips=swapped`` lends its
+                maps to the decoder.
         """
         s, image = self.switches, image.expand(-1, 3, -1, -1)
         both = image if twin is None else torch.cat([image, twin[1::2]])
         maps, code = self.encode(both)
-        stages, code, source = [x[: len(image)] for x in maps], code[: len(image)], image
+        stages, code, calm, source = [x[: len(image)] for x in maps], code[: len(image)], code[len(image) :], image
         logits = self.read(code)
         if s.output == "none":
             return Seen(stages, code, logits)
         kept, lent = (code, maps) if s.teaches else (code.detach(), [x.detach() for x in maps])
         if s.gate != "none":
             kept = gated(kept, logits.argmax(1) if label is None else label)
-        if twin is not None:
+        if twin is not None and s.skips == "swapped":
             lent = [_every_other(x[: len(image)], x[len(image) :]) for x in lent]
             source = _every_other(image, twin[1::2])
+        lent = [x[: len(image)] for x in lent]
         residual = self.decode(kept, lent, image, source)
         moved = self.mover(kept.flatten(1)).float().unflatten(1, (POINTS, 2)) if s.landmarks else None
         if s.reads == "difference":
             logits = self.answer(self.reader(0.5 + residual.detach() / 2)[-1].mean(dim=(2, 3)))
-        return Seen(stages, code, logits, residual, moved)
+        return Seen(stages, code, logits, residual, moved, None if twin is None else calm)
 
     def forward(self, image: Tensor) -> Prediction:
         seen = self.see(image)
@@ -243,10 +247,12 @@ class ERRNet(Method):
         s, label = self.switches, batch.label
         draws = s.output != "none"
         rest, image = neutral_of(batch) if draws else None, batch.image.expand(-1, 3, -1, -1)
-        seen = self.see(image, label if s.gate == "label" else None, rest if s.skips == "swapped" else None)
+        seen = self.see(image, label if s.gate == "label" else None, rest)
         terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label))}
         if s.margin:
-            terms["margin"] = Term(segment_margin(seen.code.norm(dim=2), label), s.margin)
+            both = seen.code if seen.calm is None else torch.cat([seen.code, seen.calm])
+            named = F.pad(label, (0, len(both) - len(label)))  # the twins are neutral, class 0
+            terms["margin"] = Term(segment_margin(both.norm(dim=2), named), s.margin)
         if not draws:
             return terms
         estimate = image - seen.residual

@@ -9,6 +9,7 @@ from fer_lib.errors import FerError
 from fer_lib.methods.err_net import ERRNet
 from fer_lib.methods.removal import motion, neutral_of, share_left, true_motion
 from fer_lib.nets.backbone import Backbone
+from fer_lib.nets.segments import segment_margin
 
 DRAWING = [row for row, changes in ERRNet.ROWS.items() if changes.get("output") != "none"]
 
@@ -131,6 +132,17 @@ def test_the_encoder_learns_from_the_picture_only_where_it_may(row, learns):
     assert any(g is not None and g.abs().sum() > 0 for g in slopes) == learns
 
 
+def test_every_other_twin_is_to_have_short_segments():
+    method, data = build().eval(), batch()
+    seen = method.see(data.image, data.label, neutral_of(data))
+    with torch.no_grad():
+        calm = method.see(neutral_of(data)[1::2]).code
+    assert torch.allclose(seen.calm, calm, atol=1e-5)
+    both = segment_margin(torch.cat([seen.code, calm]).norm(dim=2), torch.cat([data.label, torch.zeros(3, dtype=torch.long)]))
+    assert torch.allclose(method.losses(data, "train", "generator")["margin"].value, both, atol=1e-5)
+    assert method.see(data.image).calm is None and build("E0").see(data.image).calm is None
+
+
 def test_every_other_face_borrows_its_twins_maps():
     method, data = build().eval(), batch()
     with torch.no_grad():
@@ -138,6 +150,9 @@ def test_every_other_face_borrows_its_twins_maps():
         mixed = method.see(data.image, data.label, data.neutral).residual
     assert torch.allclose(own[0::2], mixed[0::2], atol=1e-6)
     assert (own[1::2] - mixed[1::2]).abs().flatten(1).amax(1).min() > 1e-6
+    method = build("E9-own").eval()
+    with torch.no_grad():
+        assert torch.allclose(method.see(data.image, data.label).residual, method.see(data.image, data.label, data.neutral).residual, atol=1e-6)
 
 
 def test_the_difference_is_read_without_teaching_the_decoder():
