@@ -1,7 +1,6 @@
 """ERR-Net: the network that removes an expression, and recognizes it by what it removed [li2023errnet].
 
-Only the abstract could be read: an expression is a residual over a neutral face, at pixel and at landmark level; the
-code has segments for the expressions; a GAN maps to neutral. Every formula and size here is our reference build.
+The abstract states residuals of pixels and of landmarks, a code with segments, and a GAN; all else is our reference build.
 """
 
 from copy import deepcopy
@@ -211,8 +210,7 @@ class ERRNet(Method):
 
         Args:
             label: int64 (B,), whose segments the decoder gets; ``None``: those of the predicted classes.
-            twin: (B, 3, H, W), neutral faces; every other one is seen, too, and with ``skips=swapped`` lends its
-                maps to the decoder.
+            twin: (B, 3, H, W), neutral faces; every other one is seen, too, and may lend its maps to the decoder.
         """
         s, image = self.switches, image.expand(-1, 3, -1, -1)
         both = image if twin is None else torch.cat([image, twin[1::2]])
@@ -236,10 +234,10 @@ class ERRNet(Method):
 
     def forward(self, image: Tensor) -> Prediction:
         seen = self.see(image)
-        maps = {"code": seen.code}
+        maps = {"code": seen.code, "residual": seen.residual, "motion": seen.motion}
         if seen.residual is not None:
-            maps |= {"residual": seen.residual, "neutral": (image - seen.residual).clamp(0, 1)}
-        return Prediction(seen.logits, seen.stages, maps | ({} if seen.motion is None else {"motion": seen.motion}))
+            maps["neutral"] = (image - seen.residual).clamp(0, 1)
+        return Prediction(seen.logits, seen.stages, {name: x for name, x in maps.items() if x is not None})
 
     def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
         if player == "discriminator":
@@ -277,12 +275,10 @@ class ERRNet(Method):
         said = criticism(self.discriminator, s.adversary, s.auxiliary, image, rest, made[1], batch.label)
         return {name: Term(value) for name, value in said.items()}
 
-    @torch.no_grad()
     def mechanism(self, loader: Loader, judge: Method | None = None) -> dict[str, Any]:
         """See :func:`fer_lib.methods.removal.measure`."""
         was_training = self.training
-        self.eval()
-        figures = measure(self, loader, judge)
+        figures = measure(self.eval(), loader, judge)
         self.train(was_training)
         return figures
 
