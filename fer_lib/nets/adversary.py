@@ -96,8 +96,9 @@ def gradient_penalty(judge: Discriminator, given: Tensor, real: Tensor, fake: Te
     """
     u = share[:, None, None, None]
     between = (u * real + (1 - u) * fake).detach().requires_grad_()
-    score = judge(given, between)[0].mean(dim=(1, 2)).sum()
-    slope = torch.autograd.grad(score, between, create_graph=True)[0]
+    with torch.autocast(given.device.type, enabled=False):
+        score = judge(given, between)[0].mean(dim=(1, 2)).sum()
+        slope = torch.autograd.grad(score, between, create_graph=True)[0]
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
 
