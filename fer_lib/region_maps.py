@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fer_lib.show import COLOURS
+from fer_lib.show import COLOURS, say_if_empty
 
 _GREYS = [("#1a1a1a", "s", "--"), ("#6b6b6b", "^", "-."), ("#9a9a9a", "D", ":")]
 
@@ -74,8 +74,7 @@ def share_curves(
         named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
         if named:
             ax.legend(list(named.values()), list(named), frameon=False, fontsize=9)
-        else:
-            ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")
+        say_if_empty(ax, bool(named))
         ax.set(title=title, xlabel="epoch", ylim=(0, 100))
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel(label)

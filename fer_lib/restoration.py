@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from fer_lib.evaluate import mean_interval
 from fer_lib.record import Record
-from fer_lib.show import COLOURS, verdict
+from fer_lib.show import COLOURS, say_if_empty, verdict
 
 # What is not the row in question is grey; marker and dash tell the rows apart.
 _OTHERS = [("#1a1a1a", "s", "-"), ("#6b6b6b", "^", "--"), ("#9a9a9a", "D", "-."), ("#1a1a1a", "v", ":")]
@@ -182,7 +183,7 @@ def tradeoff(records: Sequence[Record], groups: Mapping[str, Sequence[str]], cei
 
     Explained in: book/ll_fer.ipynb
     """
-    ax = plt.subplots(figsize=(7.2, 4.2))[1]
+    ax, names, places = plt.subplots(figsize=(7.2, 4.2))[1], [], []
     for (label, rows), (colour, mark, _) in zip(groups.items(), _OTHERS, strict=False):
         if label == list(groups)[-1]:
             colour, mark = _colour(records), "o"
@@ -190,11 +191,15 @@ def tradeoff(records: Sequence[Record], groups: Mapping[str, Sequence[str]], cei
             x, y = (over_seeds(records, row, name) for name in ("psnr_restored", "accuracy"))
             if x and y:
                 ax.errorbar(x[0], y[0], _arms([y]), _arms([x]), fmt=mark, color=colour, ms=7, lw=1, label=label)
-                ax.annotate(row, (x[0], y[0]), xytext=(6, 5), textcoords="offset points", fontsize=9)
+                names.append(ax.text(x[0], y[0], row, fontsize=9))
+                places.append((x[0], y[0]))
     top = over_seeds(records, ceiling, "accuracy") if ceiling else None
     if top:
         ax.axhline(top[0], color="black", lw=1, ls="--", label=f"{ceiling}: clean faces")
     ax.set(xlabel="PSNR of the restored image (dB)", ylabel="accuracy (%)")
+    if names:
+        arrows = {"arrowstyle": "-", "color": "#6b6b6b", "lw": 0.6}
+        adjust_text(names, *zip(*places, strict=True), ax=ax, expand=(1.15, 1.5), iter_lim=300, arrowprops=arrows)
     _legend(ax)
     return ax
 
@@ -216,7 +221,7 @@ def gains(records: Sequence[Record], pairs: Sequence[tuple[str, str]], name: str
     ax.axvline(0, color="black", lw=1, ls="--")
     ax.set(yticks=range(len(pairs)), xlabel=label, ylim=(-0.6, len(pairs) - 0.4))
     ax.set_yticklabels([f"{second} − {first}" for first, second in reversed(pairs)])
-    _say_if_empty(ax, any(gain(records, *pair, name) for pair in pairs))
+    say_if_empty(ax, any(gain(records, *pair, name) for pair in pairs))
     return ax
 
 
@@ -290,9 +295,5 @@ def _legend(ax: Axes) -> None:
     if named:
         where = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
         ax.legend(list(named.values()), list(named), frameon=False, fontsize=9, ncols=3, **where)
-    _say_if_empty(ax, bool(named))
+    say_if_empty(ax, bool(named))
 
-
-def _say_if_empty(ax: Axes, drawn: bool) -> None:
-    if not drawn:
-        ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")

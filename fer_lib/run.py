@@ -20,6 +20,7 @@ from fer_lib.errors import FerError
 from fer_lib.evaluate import Scores, predict, score
 from fer_lib.methods import Method, find_method
 from fer_lib.nets.backbone import Backbone
+from fer_lib.parallel import join_processes, on_first, rank, world
 from fer_lib.parameters import Parameters
 from fer_lib.recipe import Recipe, mixed_precision, pick_device
 from fer_lib.record import (
@@ -64,7 +65,8 @@ class Run:
 def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     """Load or generate, train, evaluate, and write one record and the weights.
 
-    A killed run, called again, continues after its last whole epoch.
+    A killed run, called again, continues after its last whole epoch. Started by ``torchrun``, all
+    processes call this; they train as one, and the first alone writes and logs.
 
     Args:
         judge: whether a method that has a judge is measured with it: a baseline that took no part in its training.
@@ -75,6 +77,8 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     Explained in: book/baseline.ipynb
     """
     recipe, switches = parameters.resolve()
+    join_processes(parameters.device)
+    log = log if rank() == 0 else _silent
     device = pick_device(parameters.device)
     torch.manual_seed(parameters.seed)
     kind = find_method(parameters.method)
@@ -85,7 +89,7 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     method = kind(switches, backbone, sets["train"].classes).to(device, memory_format=torch.channels_last)
     needed = parameters.recognizers()
     if "start" in needed:
-        method.start(load_file(recognizer_weights(needed["start"], log)))
+        method.start(on_first(load_file, recognizer_weights(needed["start"], log)))
     amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
     spoil = Degradation.of(recipe.degrade)
     train = Loader(
@@ -115,15 +119,13 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
         history=fitted.history.epochs,
         mechanism=method.mechanism(tests[split], _judge(needed["judge"], log) if judge and "judge" in needed else None),
         cost=_cost(fitted, train, method, device),
-        device=describe(device, mixed_precision(recipe, device)),
+        device=describe(device, mixed_precision(recipe, device)) + (f", {world()} processes" if world() > 1 else ""),
         versions=versions(),
         sources=made_by,
         commit=commit(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, path.with_suffix(".safetensors"))
-    write_record(record, path)
-    path.with_suffix(".ckpt").unlink(missing_ok=True)
+    on_first(_write, record, path, method)
     accuracy, recall = (100 * last.values[name] for name in ("accuracy", "macro_recall"))
     log(f"{split}: accuracy {accuracy:.1f} %, macro recall {recall:.1f} %; record {os.path.relpath(path)}")
     return Run(record, path, method, sets[split], logits, tests[split])
@@ -140,12 +142,9 @@ def recognizer_weights(parameters: Parameters, log=print) -> Path:
 
     Explained in: book/baseline.ipynb
     """
-    own, method = _path(parameters), parameters.method
-    given = (record_path(RESULTS, method, parameters.name), WEIGHTS / f"{method}-{parameters.name}.safetensors")
-    for record, weights in ((own, own.with_suffix(".safetensors")), given):
-        if record.is_file() and weights.is_file() and _valid(read_record(record), parameters):
-            return weights
-    log(f"first a recognizer that is needed: {method} {parameters.name}")
+    if trained := on_first(_trained, parameters):
+        return trained
+    log(f"first a recognizer that is needed: {parameters.method} {parameters.name}")
     return run(parameters, log).path.with_suffix(".safetensors")
 
 
@@ -179,18 +178,39 @@ def load_faces(
     return faces
 
 
+def _trained(parameters: Parameters) -> Path | None:
+    """The weights file beside the run's valid record, where there is one."""
+    own, method = _path(parameters), parameters.method
+    given = (record_path(RESULTS, method, parameters.name), WEIGHTS / f"{method}-{parameters.name}.safetensors")
+    for record, weights in ((own, own.with_suffix(".safetensors")), given):
+        if record.is_file() and weights.is_file() and _valid(read_record(record), parameters):
+            return weights
+    return None
+
+
 def _valid(record: Record, parameters: Parameters) -> bool:
     return not record.stale() and record.parameters == parameters.meant()
 
 
 def _judge(parameters: Parameters, log) -> Method:
     """The trained recognizer of a run."""
-    weights = load_file(recognizer_weights(parameters, log))
+    weights = on_first(load_file, recognizer_weights(parameters, log))
     recipe, switches = parameters.resolve()
     backbone = Backbone(recipe.backbone, recipe.stem_stride, size=recipe.size)
     judge = find_method(parameters.method)(switches, backbone, len(weights["head.bias"]))
     judge.load_state_dict(weights)
     return judge.to(pick_device(parameters.device), memory_format=torch.channels_last).eval()
+
+
+def _write(record: Record, path: Path, method: Method) -> None:
+    """The weights, then the record; then the checkpoint is no longer needed."""
+    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, path.with_suffix(".safetensors"))
+    write_record(record, path)
+    path.with_suffix(".ckpt").unlink(missing_ok=True)
+
+
+def _silent(line: str) -> None:
+    """What the other processes log."""
 
 
 def _path(parameters: Parameters) -> Path:

@@ -280,6 +280,15 @@ def told(*paragraphs: str) -> Markdown:
     return Markdown("\n\n".join(known + [f"Not recorded yet: {'; '.join(absent)}."] * bool(absent)))
 
 
+def say_if_empty(ax: Axes, drawn: bool) -> None:
+    """Where nothing was drawn, a word on why.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    if not drawn:
+        ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")
+
+
 def _with_interval(mean: float, low: float, high: float) -> str:
     return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 

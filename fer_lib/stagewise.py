@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fer_lib.record import Record
 from fer_lib.restoration import gain, over_seeds
-from fer_lib.show import COLOURS
+from fer_lib.show import COLOURS, say_if_empty
 
 _GREYS = [("#1a1a1a", "s", "--"), ("#6b6b6b", "^", "-."), ("#9a9a9a", "D", ":"), ("#1a1a1a", "v", "-")]
 _GREYS += [("#6b6b6b", "P", "--"), ("#9a9a9a", "X", "-")]
@@ -96,5 +96,4 @@ def _style(label: str, main: str, i: int) -> dict:
 def _finish(ax: Axes, drawn: bool) -> None:
     if drawn:
         ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.18))
-    else:
-        ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")
+    say_if_empty(ax, drawn)

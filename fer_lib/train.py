@@ -17,7 +17,9 @@ from fer_lib.data.loader import Loader
 from fer_lib.errors import FerError
 from fer_lib.evaluate import predict
 from fer_lib.methods.method import Method, Player, Stage
+from fer_lib.parallel import on_first, rank, share, split_batches, sum_gradients
 from fer_lib.recipe import Recipe, mixed_precision
+from fer_lib.watch import Watch
 
 
 @dataclass
@@ -66,6 +68,7 @@ def fit(
 
     One progress line an epoch goes to ``log``, and a bar to the terminal where
     there is one. The checkpoint is written after every epoch, whole or not at all.
+    Several processes train as one; all call this, and the first alone writes (:mod:`fer_lib.parallel`).
 
     Args:
         method: on its device; trained in place and left with the last epoch's weights
@@ -77,13 +80,16 @@ def fit(
 
     Raises:
         FerError: if a loss is not a number (the sentence names the term), or if the
-            checkpoint belongs to another run.
+            checkpoint belongs to another run, or if the processes are not of one run.
 
     Explained in: book/baseline.ipynb
     """
+    method.load_state_dict(on_first(lambda: {k: v.cpu() for k, v in method.state_dict().items()}))
     training = _Training(method, train, recipe, seed)
     training.key = " ".join([method.name, str(seed), train.faces.fingerprint, val.faces.fingerprint, str(recipe), key])
-    if checkpoint and checkpoint.is_file():
+    if on_first(lambda: training.key) != training.key:
+        raise FerError(f"Process {rank()} does not train what process 0 trains: give both the same code, data and parameters.")
+    if checkpoint and on_first(checkpoint.is_file):
         training.load(checkpoint)
         log(f"continuing after epoch {len(training.history.epochs)}")
     for number in range(len(training.history.epochs), recipe.epochs):
@@ -92,10 +98,10 @@ def fit(
             break
         epoch = training.epoch(number)
         logits, labels = predict(training.reported, val)
-        epoch["val_accuracy"] = (logits.argmax(1) == labels).float().mean().item()
+        epoch["val_accuracy"] = on_first((logits.argmax(1) == labels).float().mean().item)
         training.note(epoch)
         if checkpoint:
-            training.save(checkpoint)
+            on_first(training.save, checkpoint)
         log(_line(epoch, recipe.epochs))
     method.load_state_dict(training.reported.state_dict())
     return Fitted(training.history, training.chosen)
@@ -129,18 +135,20 @@ class _Training:
         for player in stage.players:
             for name in player.modules:
                 self.method.get_submodule(name).train()
-        device, watch = self.train.device, _Watch()
+        device, watch = self.train.device, Watch()
         amp = torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(self.recipe, device))
         started = time.perf_counter()
         bar = tqdm(self.train.epoch(number), f"epoch {number + 1}", len(self.train), leave=False, disable=_quiet())
-        for batch in bar if stage.players else ():
-            for player in stage.players:
-                with amp:
-                    terms = self.method.losses(batch, stage.name, player.name)
-                watch.see(player.name, terms)
-                self._step(player, sum(term.weight * term.value.float() for term in terms.values()))
-            if self.averaged:
-                self.averaged.update_parameters(self.method)
+        with split_batches():
+            for batch in bar if stage.players else ():
+                part = share(batch.label)
+                for player in stage.players:
+                    with amp:
+                        terms = self.method.losses(batch, stage.name, player.name)
+                    watch.see(player.name, terms, part)
+                    self._step(player, part * sum(term.weight * term.value.float() for term in terms.values()))
+                if self.averaged:
+                    self.averaged.update_parameters(self.method)
         means = watch.means(f"epoch {number + 1}")
         lr = max((o.param_groups[0]["lr"] for o in self.optimizers.values()), default=0.0)
         seconds = time.perf_counter() - started
@@ -182,7 +190,7 @@ class _Training:
 
     def load(self, path: Path) -> None:
         try:
-            state = torch.load(path, map_location=self.train.device, weights_only=True)
+            state = on_first(lambda: torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:
             raise FerError(f"Checkpoint {path} is damaged: delete it and start the run again.") from error
         if state.get("key") != self.key:
@@ -225,38 +233,11 @@ class _Training:
         parameters, optimizer = self._parameters(player), self.optimizers[player.name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=parameters)
+        sum_gradients(parameters)
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
         optimizer.step()
         self.schedules[player.name].step()
-
-
-class _Watch:
-    """Sums of loss terms on the device, and the step at which each stopped being a number."""
-
-    def __init__(self):
-        self.sums: dict[str, Tensor] = {}
-        self.good: dict[str, Tensor] = {}
-        self.steps: dict[str, int] = {}
-
-    def see(self, player: str, terms) -> None:
-        for term, (value, _) in terms.items():
-            name, value = f"{player}/{term}", value.detach().float()
-            zero = torch.zeros((), device=value.device)
-            self.sums[name] = self.sums.get(name, zero) + value
-            self.good[name] = self.good.get(name, zero) + self.sums[name].isfinite()
-            self.steps[name] = self.steps.get(name, 0) + 1
-
-    def means(self, where: str) -> dict[str, float]:
-        good = {name: int(tensor) for name, tensor in self.good.items()}
-        bad = [name for name in good if good[name] < self.steps[name]]
-        if bad:
-            first = min(bad, key=good.get)
-            raise FerError(
-                f"The loss term '{first}' is not a number from step {good[first] + 1} of {where} on: "
-                "lower lr, raise warmup, or train with precision=fp32."
-            )
-        return {name: float(total) / self.steps[name] for name, total in self.sums.items()}
 
 
 def warm_cosine(step: int, steps: int, warm: int) -> float:
@@ -295,4 +276,4 @@ def _line(epoch: dict[str, Any], epochs: int) -> str:
 
 
 def _quiet() -> bool:
-    return not sys.stderr.isatty()
+    return rank() > 0 or not sys.stderr.isatty()

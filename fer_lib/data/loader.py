@@ -12,6 +12,7 @@ from fer_lib.data.degradation import Degradation
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.landmarks import MIRROR
 from fer_lib.errors import FerError
+from fer_lib.parallel import own_part
 
 SAMPLERS = ("listed", "shuffled", "balanced")
 
@@ -88,7 +89,8 @@ class Loader:
 
     On a GPU the images are moved there once, as bytes; on the CPU a memory-mapped
     set stays on disk and is gathered batch by batch. All randomness comes from
-    ``(seed, epoch)`` and is drawn on the CPU: the same batches on any device.
+    ``(seed, epoch)`` and is drawn on the CPU: the same batches on any device. Where batches are
+    split over processes (:func:`fer_lib.parallel.split_batches`), each gives its slice of the same ones.
 
     Args:
         faces: what to load.
@@ -147,9 +149,11 @@ class Loader:
         generator = torch.Generator().manual_seed(pass_seed)
         order = self._order(generator)
         for step in range(len(self)):
-            batch = self._gather(order[step * self.batch_size : (step + 1) * self.batch_size])
+            index = order[step * self.batch_size : (step + 1) * self.batch_size]
+            own = own_part(len(index))
+            batch = self._gather(index[own])
             if self.augment:
-                draws = torch.rand(len(batch.label), 12, generator=generator).to(self.device)
+                draws = torch.rand(len(index), 12, generator=generator)[own].to(self.device)
                 batch = augment_batch(batch, self.augment, draws)
             if self.degrade:
                 batch.clean = batch.image

@@ -20,6 +20,7 @@ from fer_lib.data.loader import Batch, Loader
 from fer_lib.methods.baseline import Baseline
 from fer_lib.methods.method import Method, Player, Prediction, Stage, Term
 from fer_lib.nets.backbone import Backbone
+from fer_lib.parallel import gather, share
 
 READERS = ("frozen", "finetune", "retrain")
 
@@ -196,11 +197,14 @@ def gradient_balance(image: Tensor, main: Tensor, other: Tensor) -> Tensor:
         image: (B, C, H, W), of which both scalars are functions.
 
     Returns:
-        A scalar without gradient; 0 where ``other`` does not pull at all.
+        A scalar without gradient; 0 where ``other`` does not pull at all. Of a batch that is split over processes,
+        both are means over the slice, and the pulls are those of the whole batch.
 
     Explained in: book/ll_fer.ipynb
     """
-    pulls = [torch.autograd.grad(value, image, retain_graph=True)[0].norm() for value in (main, other)]
+    part = share(image)
+    slopes = [torch.autograd.grad(part * value, image, retain_graph=True)[0] for value in (main, other)]
+    pulls = [gather(slope).norm() for slope in slopes]
     return torch.where(pulls[1] > 0, pulls[0] / pulls[1].clamp(min=1e-20), torch.zeros_like(pulls[0]))
 
 

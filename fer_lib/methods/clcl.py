@@ -28,6 +28,7 @@ from fer_lib.methods.probes import channel_parts, gradient_sizes, linear_probe, 
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.clusters import nearest
 from fer_lib.nets.multiscale import MapHead, MultiScale
+from fer_lib.parallel import gather
 
 SHARED = 64  # faces to a batch, as in the release's evaluation
 
@@ -143,19 +144,19 @@ class CLCL(Method):
         return self.terms(self(batch.image), batch.label)
 
     def terms(self, seen: Prediction, label: Tensor) -> dict[str, Term]:
-        """The loss terms of a prediction."""
+        """The loss terms of a prediction; the contrasts are over the faces of all processes."""
         s = self.switches
         terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label))}
         if s.clbs:
-            codes = [code[None] for code in self.face_codes(seen)]  # one set of B faces
+            codes = [gather(code)[None] for code in self.face_codes(seen)]  # one set of B faces
             by_label = s.clusters == "label"
-            k, own = (self.classes, label[None]) if by_label else (min(s.face_clusters, len(label)), None)
+            k, own = (self.classes, gather(label)[None]) if by_label else (min(s.face_clusters, codes[0].shape[1]), None)
             terms["CLBS"] = Term(self._contrast(codes, k, own), s.clbs)
         if s.clfm and s.variant == "release":
-            codes = [hash_code(stage) for stage in seen.stages]
+            codes = [gather(hash_code(stage)) for stage in seen.stages]
             terms["CLFM"] = Term(self._contrast(codes, s.channel_clusters, axis=1), s.clfm)
         elif s.clfm:
-            codes = self.channel_codes(seen)  # B sets of channels
+            codes = [gather(code) for code in self.channel_codes(seen)]  # B sets of channels
             terms["CLFM"] = Term(self._contrast(codes, s.channel_clusters), s.clfm)
         if s.auxiliary:
             pooled = [seen.stages[int(j) - 1].mean(dim=(2, 3)) for j in s.stages]

@@ -14,6 +14,7 @@ from fer_lib.methods.cascade import psnr
 from fer_lib.methods.likeness import alike, class_means, nearest_person, person_probe, spread_ratio
 from fer_lib.methods.method import Method
 from fer_lib.methods.probes import linear_probe
+from fer_lib.parallel import all_sum, share
 
 POINTS = 68
 CORNERS = (48, 54)  # of the mouth, in the scheme of iBUG 300-W
@@ -47,13 +48,14 @@ def share_left(guess: Tensor, truth: Tensor) -> Tensor:
     r"""The share of a residual that is not yet explained: :math:`\sum(\hat r-r)^2 / \sum r^2`, over the whole batch.
 
     1 for the guess that nothing changes. A truth that is (nearly) zero counts as 0.01 everywhere; where it is NaN, it
-    is unknown and left out.
+    is unknown and left out. Of a batch that is split over processes, the shares sum to that of the whole batch.
 
     Explained in: book/err_net.ipynb
     """
-    known = truth.isfinite()
+    known, part = truth.isfinite(), share(truth)
     truth = truth.nan_to_num()
-    return ((guess - truth).square() * known).sum() / truth.square().sum().clamp(min=1e-4 * truth.numel())
+    size = all_sum(part * truth.square().mean()).clamp(min=1e-4)
+    return ((guess - truth).square() * known).mean() / size
 
 
 def true_motion(batch: Batch) -> Tensor:

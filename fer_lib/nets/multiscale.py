@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from fer_lib.errors import FerError
 from fer_lib.nets.backbone import Backbone
+from fer_lib.parallel import all_sum, share
 
 GRID = 11
 
@@ -88,7 +89,7 @@ class MapHead(nn.Module):
         """Logits of maps (B, 121) that share a batch."""
         if self.batch_mean == "off":
             return self.linear(feature)
-        shared = feature.mean(0)
+        shared = all_sum(share(feature) * feature.mean(0))
         if self.batch_mean == "running":
             if self.training:
                 self.running_map.lerp_(shared.detach().to(self.running_map.dtype), self.momentum)
