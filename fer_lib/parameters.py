@@ -29,6 +29,9 @@ BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     ("lnl", "quick"): dict(train_images=1500, val_images=500, batch_size=16),
     ("lnl", "page"): dict(batch_size=16),
     ("clcl", "quick"): dict(train_images=2000, val_images=250, epochs=7),
+    ("err_net", "quick"): dict(size=48, train_images=1500, val_images=250, test_images=800, batch_size=16),
+    ("err_net", "page"): dict(train_images=800, val_images=160, test_images=240, batch_size=16),
+    ("err_net", "laptop"): dict(train_images=6000, epochs=6),
     ("clcl", "page"): dict(train_images=640, val_images=160, test_images=640, epochs=5),
 }
 

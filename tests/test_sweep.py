@@ -107,6 +107,7 @@ def test_unknown_sweeps_are_answered_with_the_known_ones():
 
 def test_the_sweeps_of_the_repository_are_sound(monkeypatch):
     monkeypatch.setenv("FERPLUS", "ferplus.zip")
+    monkeypatch.setenv("LONDON", "london.zip")
     monkeypatch.setattr(sweep, "_unreadable", lambda runs: [])
     for path in sorted(sweep.SWEEPS.glob("*.yaml")):
         assert read_sweep(path)

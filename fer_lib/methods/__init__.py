@@ -3,12 +3,13 @@
 from fer_lib.errors import FerError
 from fer_lib.methods.baseline import Baseline
 from fer_lib.methods.clcl import CLCL
+from fer_lib.methods.err_net import ERRNet
 from fer_lib.methods.ll_fer import LLFER
 from fer_lib.methods.lnl import LNL
 from fer_lib.methods.method import Method
 from fer_lib.methods.sr_fer import SRFER
 
-METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (Baseline, LLFER, SRFER, CLCL, LNL)}
+METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (Baseline, LLFER, SRFER, CLCL, LNL, ERRNet)}
 
 
 def find_method(name: str) -> type[Method]:
