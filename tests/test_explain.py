@@ -75,7 +75,9 @@ def test_batch_of_one_never_changes_a_decision():
 def test_learning_intensity_of_every_method(name):
     torch.manual_seed(0)
     method = METHODS[name](METHODS[name].Switches(), Backbone("resnet10_narrow", 2, size=32), 8).train()
-    data = Batch(torch.rand(6, 3, 32, 32), torch.arange(6), torch.arange(6))
+    points = 32 * torch.rand(6, 68, 2)
+    twins = {"neutral": torch.rand(6, 3, 32, 32), "neutral_landmarks": points + 1, "landmarks": points}
+    data = Batch(torch.rand(6, 3, 32, 32), torch.arange(6), torch.arange(6), **twins)
     found = learning_intensity(method, data)
     assert method.training and "total" in found and all(len(values) == (1 if name == "lnl" else 4) for values in found.values())
     if name == "baseline":
