@@ -14,7 +14,7 @@ from pandas.io.formats.style import Styler
 from fer_lib.compare import TITLES, Pair, effects
 from fer_lib.methods import METHODS
 from fer_lib.record import Record, by_seed
-from fer_lib.show import COLOURS
+from fer_lib.show import COLOURS, say_if_empty
 
 # Seconds: below, a row has set nothing but its clock in motion (a fixed control learns nothing).
 TRAINED = 1.0
@@ -35,7 +35,7 @@ def protocol(records: Sequence[Record], caption: str) -> Styler:
         lines += [{
             "method": TITLES[method], "trained on": _range(seen["train_images"]), "validated on": _range(seen["val_images"]),
             "measured on": _range({len(r.labels) for r in own}), "epochs": _range(seen["epochs"]), "batch": _range(seen["batch_size"]),
-            "start": METHODS[method].starts_from if method in METHODS else "", "rows": len(seeds), "seeds": _range(seeds.values()),
+            "start": METHODS[method].starts_from, "rows": len(seeds), "seeds": _range(seeds.values()),
         }] if own else []  # fmt: skip
     networks = sorted({f"{r.parameters['backbone']} at {r.parameters['size']} pixels" for r in records})
     caption += f" Recognizer: {', '.join(networks)}." * bool(networks)
@@ -99,8 +99,7 @@ def gain_against_cost(records: Sequence[Record], pairs: Iterable[Pair]) -> Axes:
             place = {"xytext": (6, 5 if y >= 0 else -5), "textcoords": "offset points", "va": "bottom" if y >= 0 else "top"}
             label = ax.annotate(f"{effect.pair.second} / {effect.pair.first}", (x, y), fontsize=10, zorder=5, **place)
             label.set_path_effects([withStroke(linewidth=3, foreground="white")])
-    if not ax.containers:
-        ax.text(0.5, 0.5, "no record yet", transform=ax.transAxes, ha="center", va="center", color="#6b6b6b")
+    say_if_empty(ax, bool(ax.containers))
     ax.set(xscale="log", xlabel="training time, as a multiple of the partner's", ylabel="difference in accuracy (points)")
     ticks = [t for t in (0.25, 0.5, 1, 2, 4, 8, 16) if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]]
     ax.set_xticks(ticks, [f"× {t:g}" for t in ticks])

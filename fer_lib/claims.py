@@ -6,9 +6,9 @@ from typing import NamedTuple
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from fer_lib.compare import TITLES, differences
+from fer_lib.compare import TITLES
 from fer_lib.evaluate import mean_interval
-from fer_lib.record import Record, summarize
+from fer_lib.record import Record, differences, summarize
 
 # The row that is the whole method; and the accuracies in percent that we found in print: method, dataset, figure.
 WHOLE = {"ll_fer": "A7", "sr_fer": "S5", "clcl": "B4", "err_net": "E5", "lnl": "N4"}
@@ -19,7 +19,7 @@ class Check(NamedTuple):
     """Two rows and the side on which a claim expects their difference.
 
     Attributes:
-        figure, over: see :func:`fer_lib.compare.differences`.
+        figure, over: see :func:`fer_lib.record.differences`.
         sign: 1 if ``second`` should have more than ``first``, -1 if less.
         unit, form, scale: how the difference, times ``scale``, is written.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -12,10 +11,8 @@ from matplotlib.patheffects import withStroke
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
-from fer_lib.errors import FerError
 from fer_lib.evaluate import mean_interval
-from fer_lib.record import Record, by_seed
-from fer_lib.restoration import figure_of
+from fer_lib.record import Record, differences
 from fer_lib.show import COLOURS
 
 TITLES = {"baseline": "Baseline", "ll_fer": "LL-FER", "sr_fer": "SR-FER", "clcl": "CLCL", "err_net": "ERR-Net", "lnl": "LNL"}
@@ -58,33 +55,6 @@ PAIRS: dict[str, tuple[Pair, ...]] = {
         Pair("sr_fer", "S8-retrain", "S5", "SR-FER over retraining"),
     ),
 }
-
-
-def differences(records: Iterable[Record], first: str, second: str, figure: str = "accuracy", over: str = "") -> dict[int, float]:
-    """What row ``second`` has more than row ``first`` of one method, by seed; folds of a seed count once, with their mean.
-
-    Args:
-        figure: see :func:`fer_lib.restoration.figure_of`; accuracies are in percent.
-        over: another figure, to take from ``first`` in place of ``figure``.
-
-    Returns:
-        One difference for each seed of which both rows have the figure.
-
-    Raises:
-        FerError: if the two rows were measured on different faces, or a seed and fold is there twice.
-
-    Explained in: book/compare.ipynb
-    """
-    known = list(records)
-    a, b = (by_seed(r for r in known if r.row == row) for row in (first, second))
-    found = {}
-    for seed in (seed for seed in a if seed in b):
-        if [r.fingerprint.get(r.split) for r in a[seed]] != [r.fingerprint.get(r.split) for r in b[seed]]:
-            raise FerError(f"{second} against {first}, seed {seed}: the two runs were measured on different faces.")
-        values = [[figure_of(r, name) for r in folds] for folds, name in ((a[seed], over or figure), (b[seed], figure))]
-        if None not in values[0] + values[1]:
-            found[seed] = fmean(values[1]) - fmean(values[0])
-    return found
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,56 @@ def by_seed(records: Iterable[Record]) -> dict[int, list[Record]]:
     return {seed: [folds[fold] for fold in sorted(folds)] for seed, folds in sorted(seeds.items())}
 
 
+def figure_of(record: Record, name: str) -> float | None:
+    """One figure of a record, or ``None`` where it has no such figure.
+
+    Args:
+        name: of a metric (then in percent), of a mechanism figure (as recorded), or
+            ``accuracy/<degradation>``: the accuracy under it, in percent.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    head, _, key = name.partition("/")
+    if key:
+        value = record.mechanism.get(head, {}).get(key)
+        return None if value is None else 100 * value
+    return 100 * record.metrics[head] if head in record.metrics else record.mechanism.get(head)
+
+
+def seed_figures(records: Iterable[Record], row: str, name: str) -> dict[int, float]:
+    """A row's figure by seed, folds of a seed counting once with their mean; seeds without the figure are left out.
+
+    Raises:
+        FerError: if a seed and fold is there twice.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    found = {s: [figure_of(r, name) for r in folds] for s, folds in by_seed(r for r in records if r.row == row).items()}
+    return {seed: mean(values) for seed, values in found.items() if None not in values}
+
+
+def differences(records: Iterable[Record], first: str, second: str, figure: str = "accuracy", over: str = "") -> dict[int, float]:
+    """What row ``second`` has more than row ``first`` of one method, for each seed of which both have the figure.
+
+    Args:
+        figure: see :func:`figure_of`.
+        over: another figure, to take from ``first`` in place of ``figure``.
+
+    Raises:
+        FerError: if the two rows were measured on different faces, or a seed and fold is there twice.
+
+    Explained in: book/compare.ipynb
+    """
+    known = list(records)
+    seen = [by_seed(r for r in known if r.row == row) for row in (first, second)]
+    a, b = seed_figures(known, first, over or figure), seed_figures(known, second, figure)
+    for seed in (common := [seed for seed in a if seed in b]):
+        faces = [[r.fingerprint.get(r.split) for r in runs[seed]] for runs in seen]
+        if faces[0] != faces[1]:
+            raise FerError(f"{second} against {first}, seed {seed}: the two runs were measured on different faces.")
+    return {seed: b[seed] - a[seed] for seed in common}
+
+
 def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy", "macro_recall")) -> pd.DataFrame:
     """One line per (method, row, dataset, profile, split): seeds, and each metric's mean and 95 % interval in percent.
 

@@ -12,7 +12,7 @@ from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from fer_lib.evaluate import mean_interval
-from fer_lib.record import Record
+from fer_lib.record import Record, differences, seed_figures
 from fer_lib.show import COLOURS, say_if_empty, verdict
 
 # What is not the row in question is grey; marker and dash tell the rows apart.
@@ -20,28 +20,12 @@ _OTHERS = [("#1a1a1a", "s", "-"), ("#6b6b6b", "^", "--"), ("#9a9a9a", "D", "-.")
 _OTHERS += [("#6b6b6b", "P", "-"), ("#9a9a9a", "X", "--"), ("#1a1a1a", "<", "-."), ("#6b6b6b", ">", ":")]
 
 
-def figure_of(record: Record, name: str) -> float | None:
-    """One figure of a record, or ``None`` where it has no such figure.
-
-    Args:
-        name: of a metric (then in percent), of a mechanism figure (as recorded), or
-            ``accuracy/<degradation>``: the accuracy under it, in percent.
-
-    Explained in: book/ll_fer.ipynb
-    """
-    head, _, key = name.partition("/")
-    if key:
-        value = record.mechanism.get(head, {}).get(key)
-        return None if value is None else 100 * value
-    return 100 * record.metrics[head] if head in record.metrics else record.mechanism.get(head)
-
-
 def over_seeds(records: Sequence[Record], row: str, name: str) -> tuple[float, float, float] | None:
     """Mean over a row's seeds and its 95 % interval, or ``None`` where no record has the figure.
 
     Explained in: book/ll_fer.ipynb
     """
-    found = _by_seed(records, row, name)
+    found = seed_figures(records, row, name)
     return mean_interval(list(found.values())) if found else None
 
 
@@ -50,9 +34,8 @@ def gain(records: Sequence[Record], first: str, second: str, name: str) -> tuple
 
     Explained in: book/ll_fer.ipynb
     """
-    a, b = (_by_seed(records, row, name) for row in (first, second))
-    seeds = sorted(set(a) & set(b))
-    return mean_interval([b[s] - a[s] for s in seeds]) if len(seeds) > 1 else None
+    each = list(differences(records, first, second, name).values())
+    return mean_interval(each) if len(each) > 1 else None
 
 
 def gain_sentence(records: Sequence[Record], first: str, second: str, name: str, unit: str, digits: int = 2) -> str:
@@ -108,7 +91,7 @@ def mechanism_table(
     """Mean and 95 % interval of figures, one line a row that has a record.
 
     Args:
-        columns: heading -> the figure's name (:func:`figure_of`) and its digits.
+        columns: heading -> the figure's name (:func:`fer_lib.record.figure_of`) and its digits.
 
     Explained in: book/ll_fer.ipynb
     """
@@ -160,7 +143,7 @@ def stage_curves(
 
     def curve(ax: Axes, title: str, row: str, style: dict, shift: float) -> None:
         names = [[f"{kinds[title]}_{k}_{version}" for version in ("degraded", "restored")] for k in stages]
-        pairs = [[_by_seed(records, row, name) for name in both] for both in names]
+        pairs = [[seed_figures(records, row, name) for name in both] for both in names]
         if all(restored for _, restored in pairs):
             shares = [mean_interval([after[s] / first[s] for s in after]) for first, after in pairs]
             _errorbar(ax, np.array(stages) + shift, shares, label=row, **style)
@@ -213,8 +196,7 @@ def gains(records: Sequence[Record], pairs: Sequence[tuple[str, str]], name: str
     for y, (first, second) in enumerate(reversed(pairs)):
         found = gain(records, first, second, name)
         if found:
-            a, b = (_by_seed(records, row, name) for row in (first, second))
-            each = [b[s] - a[s] for s in sorted(set(a) & set(b))]
+            each = list(differences(records, first, second, name).values())
             ax.plot(each, [y + 0.18] * len(each), "o", mfc="none", color="#6b6b6b", ms=5)
             ax.plot(found[1:], [y, y], color=_colour(records), lw=2)
             ax.plot(found[0], y, "o", color=_colour(records))
@@ -248,11 +230,6 @@ def signed_maps(images: Tensor, maps: Tensor, titles: Sequence[str], rows: tuple
     bar = figure.colorbar(picture, ax=axes[1].tolist(), ticks=[-1, 0, 1], shrink=0.9)
     bar.ax.set_yticklabels([ends[0], "as it is", ends[1]], fontsize=9)
     return figure
-
-
-def _by_seed(records: Sequence[Record], row: str, name: str) -> dict[int, float]:
-    figures = {r.seed: figure_of(r, name) for r in records if r.row == row}
-    return {seed: value for seed, value in sorted(figures.items()) if value is not None}
 
 
 def _text(found: tuple[float, float, float] | None, digits: int) -> str:

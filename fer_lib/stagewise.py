@@ -27,7 +27,7 @@ def stage_lines(
     """Figures of rows at each stage, mean over seeds with 95 % intervals; ``main`` in the method's colour.
 
     Args:
-        lines: legend -> (row, the figure's name with ``{}`` for the stage, see :func:`fer_lib.restoration.figure_of`).
+        lines: legend -> (row, the figure's name with ``{}`` for the stage, see :func:`fer_lib.record.figure_of`).
         against: a row: drawn is then what each other line's row has more than it, over common seeds.
 
     Explained in: book/clcl.ipynb

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,9 +60,13 @@ def test_what_differs_stays_stale_and_is_named(tool, folder, monkeypatch, capsys
     assert "seed0 stays stale: now differs in history, weights" in capsys.readouterr().out
 
 
-def test_two_trees_are_told_apart_by_a_real_run(tool, tmp_path, monkeypatch):
-    """The child runs the ``fer_lib`` that PYTHONPATH names; its answer changes with the weights alone."""
+def test_a_child_runs_the_tree_that_it_is_given(tool, tmp_path, monkeypatch):
+    """A tree whose learning rate falls another way has other sources, another history and other weights."""
     monkeypatch.undo()
-    (found,) = tool.outcomes(ROOT, [KEY], {}).values()
-    assert found["sources"] == sources("baseline", "faces")
-    assert set(found) == {"sources", "weights", *tool.COMPARED} and all(len(x) == 64 for n, x in found.items() if n != "sources")
+    shutil.copytree(ROOT / "fer_lib", tmp_path / "fer_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    schedule = tmp_path / "fer_lib" / "train.py"
+    schedule.write_text(schedule.read_text().replace("return 0.5 * (1 + math.cos", "return 0.4 * (1 + math.cos"))
+    here, there = (tool.outcomes(tree, [KEY], {})[KEY] for tree in (ROOT, tmp_path))
+    assert here["sources"] == sources("baseline", "faces") and here.keys() == {"sources", "weights", *tool.COMPARED}
+    differ = {name for name in here if here[name] != there[name]}
+    assert {"sources", "history", "weights"} <= differ and not differ & {"parameters", "fingerprint", "labels"}

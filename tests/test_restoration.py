@@ -9,7 +9,7 @@ import torch
 from fer_lib import restoration
 from fer_lib.explain import wanted_change
 from fer_lib.methods.method import Method, Prediction
-from fer_lib.record import Record
+from fer_lib.record import Record, figure_of
 
 matplotlib.use("Agg")
 TRUTH = "0011" * 25
@@ -45,10 +45,10 @@ def rows(**right):
 
 def test_figures_by_name():
     one = record("A7", 0, 60, psnr=21.5)
-    assert restoration.figure_of(one, "accuracy") == pytest.approx(60)
-    assert restoration.figure_of(one, "accuracy/low_light:severe") == pytest.approx(30)
-    assert restoration.figure_of(one, "psnr_restored") == 21.5
-    assert restoration.figure_of(one, "accuracy/fog") is None and restoration.figure_of(one, "psnr_gap_restored") is None
+    assert figure_of(one, "accuracy") == pytest.approx(60)
+    assert figure_of(one, "accuracy/low_light:severe") == pytest.approx(30)
+    assert figure_of(one, "psnr_restored") == 21.5
+    assert figure_of(one, "accuracy/fog") is None and figure_of(one, "psnr_gap_restored") is None
 
 
 def test_gain_is_over_common_seeds_and_its_sentence_follows_its_sign():

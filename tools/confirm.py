@@ -90,5 +90,4 @@ if __name__ == "__main__":
         for one in json.loads(sys.argv[2]):
             print(json.dumps(outcome(*one)), flush=True)
     else:
-        sys.path.insert(0, str(ROOT))
         sys.exit(main())

@@ -10,12 +10,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from fer_lib.emotions import NAMES  # noqa: E402
-from fer_lib.record import Record, read_record, record_path  # noqa: E402
-from fer_lib.run import WEIGHTS  # noqa: E402
+from fer_lib.emotions import NAMES
+from fer_lib.record import Record, read_record, record_path
+from fer_lib.run import WEIGHTS
 
 KEPT = {"ll_fer": ("A4", "A4-zero-dce", "A7"), "sr_fer": ("S2", "S5", "S6")}
 CARD = """# Restorers that come with the book
