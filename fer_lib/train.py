@@ -76,11 +76,11 @@ def fit(
         train, val: batches to learn from and to choose by.
         seed: of everything random in an epoch.
         checkpoint: file to continue from and to write; ``None`` keeps nothing.
-        key: what else makes the run this run (switches, sources): another key's checkpoint is refused.
+        key: what else makes the run this run (switches, sources): another key's checkpoint is put aside.
 
     Raises:
-        FerError: if a loss is not a number (the sentence names the term), or if the
-            checkpoint belongs to another run, or if the processes are not of one run.
+        FerError: if a loss is not a number (the sentence names the term), if the checkpoint
+            cannot be written or put aside, or if the processes are not of one run.
 
     Explained in: book/baseline.ipynb
     """
@@ -90,8 +90,7 @@ def fit(
     if on_first(lambda: training.key) != training.key:
         raise FerError(f"Process {rank()} does not train what process 0 trains: give both the same code, data and parameters.")
     if checkpoint and on_first(checkpoint.is_file):
-        training.load(checkpoint)
-        log(f"continuing after epoch {len(training.history.epochs)}")
+        log(training.load(checkpoint))
     for number in range(len(training.history.epochs), recipe.epochs):
         if training.gave_up():
             log(f"stopped: no better epoch in {recipe.patience}")
@@ -188,13 +187,11 @@ class _Training:
             part.unlink(missing_ok=True)
             raise FerError(f"Checkpoint {path} could not be written ({error}): free some space and start again.") from error
 
-    def load(self, path: Path) -> None:
-        try:
-            state = on_first(lambda: torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:
-            raise FerError(f"Checkpoint {path} is damaged: delete it and start the run again.") from error
-        if state.get("key") != self.key:
-            raise FerError(f"Checkpoint {path} is of a run with other parameters: delete it or choose another folder.")
+    def load(self, path: Path) -> str:
+        """Continue from ``path``; if it is not this run's, put it aside. What was done, for the log."""
+        state = on_first(lambda: self._read(path))
+        if state is None:
+            return f"Checkpoint {path.name} is damaged, or of other code or parameters: kept as {path.name}.old, beginning anew"
         self.method.load_state_dict(state["method"])
         self.history = History(state["epochs"], state["chosen_epoch"])
         self.chosen = state["chosen"]
@@ -205,6 +202,20 @@ class _Training:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
             self.schedules[name].load_state_dict(state["schedules"][name])
+        return f"continuing after epoch {len(self.history.epochs)}"
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # whatever a damaged file makes of it
+            state = {}
+        if state.get("key") == self.key:
+            return state
+        try:
+            os.replace(path, f"{path}.old")
+        except OSError as error:
+            raise FerError(f"Checkpoint {path} is not of this run and cannot be put aside ({error}): delete it.") from error
+        return None
 
     def _enter(self, stage: Stage, length: int) -> None:
         """New optimizers and schedules, one of each for every player of the stage."""

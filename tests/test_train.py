@@ -61,16 +61,20 @@ def test_killed_run_continues_bit_for_bit(blobs, tmp_path, changes):
     assert all(torch.equal(fitted.chosen[k], v) for k, v in expected.chosen.items())
 
 
-def test_checkpoint_of_another_run_is_refused(blobs, tmp_path):
-    path = tmp_path / "run.ckpt"
-    fit(build(), *loaders(blobs), TINY.model_copy(update={"epochs": 1}), seed=5, checkpoint=path, log=lambda line: None)
-    for changes in (dict(recipe=TINY), dict(seed=6), dict(key="other switches")):
-        arguments = dict(recipe=TINY.model_copy(update={"epochs": 1}), seed=5) | changes
-        with pytest.raises(FerError, match="other parameters: delete it"):
-            fit(build(), *loaders(blobs), **arguments, checkpoint=path)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(FerError, match="is damaged: delete it"):
-        fit(build(), *loaders(blobs), TINY, seed=5, checkpoint=path)
+@pytest.mark.parametrize("other", [{"recipe": TINY}, {"seed": 6}, {"key": "other switches"}, {"damaged": True}])
+def test_a_checkpoint_that_is_not_this_runs_is_put_aside_and_the_run_begins_anew(blobs, tmp_path, other):
+    path, lines, damaged = tmp_path / "run.ckpt", [], other.pop("damaged", False)
+    short = TINY.model_copy(update={"epochs": 1})
+    fit(build(), *loaders(blobs), short, seed=5, checkpoint=path, log=str)
+    if damaged:
+        path.write_bytes(path.read_bytes()[:1000])
+    kept = path.read_bytes()
+    arguments = {"recipe": short, "seed": 5} | other
+    fresh, resumed = build(), build()
+    fit(fresh, *loaders(blobs), **arguments, log=str)
+    fit(resumed, *loaders(blobs), **arguments, checkpoint=path, log=lines.append)
+    assert "Checkpoint run.ckpt is damaged, or of other code or parameters: kept as run.ckpt.old" in lines[0]
+    assert same(fresh, resumed) and (tmp_path / "run.ckpt.old").read_bytes() == kept
 
 
 def test_same_seed_same_run_and_other_seed_another(blobs):
