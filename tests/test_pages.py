@@ -72,6 +72,14 @@ class TestPage:
             assert source.startswith("data:") or (page.parent / unquote(source)).is_file(), source
             assert alt and alt != source, f"{source[:80]} has no text for those who do not see it"
 
+    def test_it_asks_no_other_host(self, html, name):
+        page = soup(html / "book" / f"{name}.html")
+        asked = [tag.get("src") or tag["href"] for tag in page.select("[src], link[href]:not([rel=canonical])")]
+        assert asked and not [url for url in asked if urlsplit(url).netloc]
+        scripts = page.find_all("script", src=True)
+        assert all((html / "book" / unquote(urlsplit(tag["src"]).path)).is_file() for tag in scripts)
+        assert any("mathjax" in tag["src"] for tag in scripts) or not page.select("article .math")
+
     def test_every_link_inside_the_book_leads_somewhere(self, html, name):
         page = html / "book" / f"{name}.html"
         for link in soup(page).find("article").select("a[href]"):
