@@ -163,7 +163,7 @@ class ERRNet(Method):
             self.scale = nn.ParameterDict({"steep": torch.tensor(8.0), "neutral": torch.tensor(0.5)})
         if s.output != "none":
             width, opens = 32 if backbone.narrow else 64, s.output == "residual"
-            self.decoder = Decoder(length, backbone.channels, _stride(backbone), width, s.skips != "none", opens)
+            self.decoder = Decoder(length, backbone.channels, backbone.stride, width, s.skips != "none", opens)
         if s.landmarks:
             last = nn.Linear(64, 2 * POINTS, bias=False)
             nn.init.zeros_(last.weight)
@@ -281,15 +281,6 @@ class ERRNet(Method):
         figures = measure(self.eval(), loader, judge)
         self.train(was_training)
         return figures
-
-
-@torch.no_grad()
-def _stride(backbone: Backbone) -> int:
-    """How many pixels wide a place of the first stage's map is."""
-    side, was_training = backbone.size or 64, backbone.training
-    stride = round(side / backbone.eval()(torch.zeros(1, 3, side, side))[0].shape[-1])
-    backbone.train(was_training)
-    return stride
 
 
 def _every_other(own: Tensor, lent: Tensor) -> Tensor:

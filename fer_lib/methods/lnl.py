@@ -20,7 +20,7 @@ from fer_lib.nets.regions import FeatureMap, LocalNetworks, Weigher, cut
 
 COVERED = 400  # faces that are covered cell by cell: each costs as many predictions as there are cells
 CHOICES = {
-    "features": ("unet", "flat", "backbone"),
+    "features": ("unet", "flat"),
     "attention": ("nonlocal", "cbam", "random", "shuffled", "none"),
     "weight": ("pool", "received"),
     "feedback": ("pre", "post", "none"),
@@ -31,7 +31,7 @@ def _rows() -> dict[str, dict[str, Any]]:
     """The ablation table of the paper file, N0-N9."""
     late = {"feedback": "none"}
     return {
-        "N0": {"features": "backbone", "local": False, "attention": "none", **late},
+        "N0": {"local": False, "attention": "none", **late},
         "N1": {"attention": "none", **late},
         "N2": {"local": False, **late},
         "N3": late,
@@ -84,7 +84,7 @@ class Seen(NamedTuple):
     """What the network makes of a batch.
 
     Attributes:
-        stages: maps of the encoder; the last one, U, is cut into regions.
+        stages: the backbone's four maps, and, where there are regions, the map U that is cut into them.
         logits: (B, K), of the whole network.
         weight: (B, M), mean 1 over the regions; ``None`` without regions.
         heard: (B, M), the weights as the local networks get them; ``None`` where they get none.
@@ -105,14 +105,14 @@ class Seen(NamedTuple):
 class LNL(Method):
     r"""A U-Net's map, cut into M regions; a local network for each, and non-local attention that weighs them.
 
-    .. math:: h = \tfrac1M\textstyle\sum_m w_m f_m, \qquad o = \mathrm{FC}[h; \mathrm{GAP}(U)],
+    .. math:: h = \tfrac1M\textstyle\sum_m w_m f_m, \qquad o = \mathrm{FC}[h; \mathrm{GAP}(E)],
         \qquad \bar o = \tfrac1M\sum_m w_m o_m
 
-    with the feature :math:`f_m` and the logits :math:`o_m` of local network m.
+    with the feature :math:`f_m` and the logits :math:`o_m` of local network m, and the backbone's last map E.
 
     Args:
         switches: see :class:`LNL.Switches`.
-        backbone: the encoder where ``features`` is ``backbone``; else it tells image size and widths.
+        backbone: the encoder; without regions it is the recognizer, as in the baseline.
         classes: how many emotions.
 
     Explained in: book/lnl.ipynb
@@ -123,8 +123,7 @@ class LNL(Method):
         """Which parts there are, and who hears whom.
 
         Attributes:
-            features: the map U: of a ``unet``, of a ``flat`` one (without skips), or the last stage of the
-                ``backbone``, as in the baseline, which is too coarse to be cut.
+            features: the map U: of a ``unet``, or of a ``flat`` one, without skips.
             side, overlap: of the grid of regions; see :func:`fer_lib.nets.regions.cut`.
             local: whether there is a network for each region; without, the tokens u are fused.
             attention, weight: see :class:`fer_lib.nets.regions.Weigher`.
@@ -147,8 +146,8 @@ class LNL(Method):
         weight: str = "pool"
         feedback: str = "pre"
         grad_feedback: bool = True
-        fused: float = 0.5
-        each: float = 0.5
+        fused: float = 0.2
+        each: float = 0.2
         evenness: float = 0.0
 
         def __post_init__(self):
@@ -157,8 +156,6 @@ class LNL(Method):
                     raise FerError(f"{name} cannot be '{getattr(self, name)}': choose one of {', '.join(values)}.")
             if self.side < 2:
                 raise FerError(f"side cannot be {self.side}: at least 2 regions each way.")
-            if self.features == "backbone" and self.regional:
-                raise FerError("The features 'backbone' are too coarse: take unet, or attention=none local=false.")
 
         @property
         def regional(self) -> bool:
@@ -171,27 +168,25 @@ class LNL(Method):
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
         super().__init__()
         self.switches, s = switches, switches
-        channels, width = (16, 64) if backbone.narrow else (64, 128)
-        if s.features == "backbone":
-            self.backbone, channels = backbone, backbone.channels[-1]
-        else:
-            self.encoder = FeatureMap(channels, s.features == "unet", backbone.size)
-        fused = 0
+        self.backbone = backbone
+        channels, width, fused = (16, 64, 0) if backbone.narrow else (64, 128, 0)
         if s.regional:
             fused = width if s.local else channels
+            self.map = FeatureMap(backbone, channels, s.features == "unet")
             self.weigher = Weigher(s.attention, s.weight, s.side, channels)
         if s.local:
             self.local = LocalNetworks(s.side**2, channels, width, classes, s.feedback == "pre")
-        self.head = nn.Linear(channels + fused, classes)
+        self.head = nn.Linear(backbone.channels[-1] + fused, classes)
 
     def see(self, image: Tensor, weight: Tensor | None = None) -> Seen:
         """All that comes of images (B, C, H, W); ``weight`` (B, M) takes the place of the network's own."""
         s = self.switches
-        stages = self.backbone(image) if s.features == "backbone" else [self.encoder(image)]
-        features = stages[-1]  # (B, C, H, H)
-        pooled = features.mean(dim=(2, 3))
+        stages = self.backbone(image)
+        pooled = stages[3].mean(dim=(2, 3))
         if not s.regional:
             return Seen(stages, self.head(pooled))
+        features = self.map(stages, image)  # (B, C, H, H)
+        stages = [*stages, features]
         regions = cut(features, s.side, s.overlap)
         own, mixed = self.weigher(regions, features)
         weight = own if weight is None else weight
@@ -260,12 +255,12 @@ class LNL(Method):
         return figures
 
     def _where(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Weights and Grad-CAM's mass on the map U for the true label [selvaraju2017gradcam]; labels; crucial cells."""
+        """Weights; Grad-CAM of the true label on the backbone's last map [selvaraju2017gradcam]; labels; crucial cells."""
         with torch.enable_grad():
             seen = self.see(batch.image)
             speaks = seen.logits.gather(1, batch.label[:, None]).sum()
-            slope = torch.autograd.grad(speaks, seen.stages[-1])[0].mean(dim=(2, 3), keepdim=True)
-        cam = F.relu((slope * seen.stages[-1]).sum(1, keepdim=True))
+            slope = torch.autograd.grad(speaks, seen.stages[3])[0].mean(dim=(2, 3), keepdim=True)
+        cam = F.relu((slope * seen.stages[3]).sum(1, keepdim=True))
         cam = F.adaptive_avg_pool2d(cam, self.switches.side).flatten(1)
         cam = cam / cam.mean(1, keepdim=True).clamp(min=1e-12)
         chosen = torch.zeros_like(cam) if batch.mask is None else crucial(batch.mask, self.switches.side)

@@ -47,6 +47,7 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: of the four maps.
+        stride: how many pixels wide a place of the first map is.
         narrow: whether it is a small one, beside which a small restorer or head fits.
 
     Explained in: book/baseline.ipynb
@@ -58,6 +59,7 @@ class Backbone(nn.Module):
         self.channels: list[int] = self.body.feature_info.channels()
         self.narrow = self.channels[-1] < 512
         _shrink_stem(self.body, name, stem_stride)
+        self.stride: int = self.body.feature_info.reduction()[0] * stem_stride // 4
         if weights:
             _load(self.body, Path(weights))
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)

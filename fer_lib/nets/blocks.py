@@ -79,9 +79,17 @@ class UNet(nn.Module):
         scale, shift = self.context(x.mean(dim=(2, 3)))[:, :, None, None].chunk(2, dim=1)
         x = x * (1 + scale) + shift
         for up, merge, blocks, skip in zip(self.up, self.merge, self.decoder, kept[::-1], strict=True):
-            x = up(F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False))
+            x = up(enlarged(x, skip))
             x = blocks(merge(torch.cat([x, skip], 1) if self.skips else x))
         return x
+
+
+def enlarged(x: Tensor, like: Tensor) -> Tensor:
+    """The map (B, C, h, w) brought to the height and width of another: a decoder's step up [ronneberger2015unet].
+
+    Explained in: book/ll_fer.ipynb
+    """
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:

@@ -4,37 +4,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_lib.data.degrade import upsample
-from fer_lib.nets.blocks import UNet, zeroed
+from fer_lib.nets.backbone import Backbone
+from fer_lib.nets.blocks import enlarged, zeroed
 
 
 class FeatureMap(nn.Module):
-    """U-Net features at half the image's size: what is deep and what is fine, joined [ronneberger2015unet].
+    """A U-Net's way up, behind the backbone as its way down: deep and fine, joined [ronneberger2015unet].
 
-    It is :class:`fer_lib.nets.blocks.UNet` with a first convolution of stride 2.
+    Each step enlarges the map, lays the backbone's map of that size beside it, and mixes both. Where even the
+    backbone's first map is smaller than half the image, one more step has the image itself beside it.
 
     Args:
+        backbone: whose stage maps come in; only their sizes are asked for.
         channels: of the map.
-        skips: whether the decoder sees the encoder's maps of its own size.
-        size: side in pixels to which other images are brought first; 0 takes them as they are.
+        skips: whether the backbone's finer maps are seen; without, the last one alone.
 
     Shapes:
-        image (B, 1 or 3, H, W) in [0, 1] -> (B, channels, H / 2, W / 2).
+        the backbone's four maps, image (B, 1 or 3, H, W) in [0, 1] -> (B, channels, h, w): as the first map
+        or, where that is smaller, half the size that the backbone sees.
 
     Explained in: book/lnl.ipynb
     """
 
-    def __init__(self, channels: int, skips: bool = True, size: int = 0):
+    def __init__(self, backbone: Backbone, channels: int, skips: bool = True):
         super().__init__()
-        self.size = size
-        self.net = UNet(channels, attention=False, skips=skips)
-        first = nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False)
-        self.net.stem = nn.Sequential(first, nn.BatchNorm2d(channels), nn.ReLU())
+        self.skips = skips
+        beside = [*backbone.channels[2::-1], 3][: 4 if backbone.stride > 2 else 3]
+        wide = [backbone.channels[3], *(max(c // 2, channels) for c in beside[:2]), *(channels for _ in beside[2:])]
+        self.mix = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(b + skips * c, w, 3, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU())
+            for b, c, w in zip(wide, beside, wide[1:], strict=False)
+        )
 
-    def forward(self, image: Tensor) -> Tensor:
-        if self.size and image.shape[-1] != self.size:
-            image = upsample(image, self.size)
-        return self.net(image.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
+    def forward(self, stages: list[Tensor], image: Tensor) -> Tensor:
+        high, broad = stages[0].shape[-2:]
+        picture = F.adaptive_avg_pool2d(image.expand(-1, 3, -1, -1), (2 * high, 2 * broad))
+        x = stages[3]
+        for mix, skip in zip(self.mix, (stages[2], stages[1], stages[0], picture), strict=False):
+            x = enlarged(x, skip)
+            x = mix(torch.cat([x, skip], 1) if self.skips else x)
+        return x
 
 
 def cut(features: Tensor, side: int, overlap: bool = False) -> Tensor:

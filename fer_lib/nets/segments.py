@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fer_lib.nets.blocks import enlarged
+
 
 def squash(x: Tensor) -> Tensor:
     r"""Vectors with their direction kept and their length brought into [0, 1).
@@ -98,7 +100,7 @@ class Decoder(nn.Module):
         whole = F.pad(image - 0.5, (0, missing[1], 0, missing[0]), mode="replicate")
         sees = [maps[2], maps[1], torch.cat([maps[0], F.pixel_unshuffle(whole, self.stride)], 1)]
         for k, merge in enumerate(self.merge):
-            x = F.interpolate(x, size=sees[k].shape[-2:], mode="bilinear", align_corners=False)
+            x = enlarged(x, sees[k])
             x = F.relu(merge(torch.cat([x, self.bring[k](sees[k])], 1) if self.skips else x))
         if self.open is not None:
             x = x * self.open(code)[:, :, None, None]

@@ -60,7 +60,7 @@ def test_fusion_by_hand():
     seen, image = method.see(batch().image), batch().image
     feature, local = method.local(cut(seen.stages[-1], 4))
     h = torch.einsum("bm,bmd->bd", seen.weight, feature) / 16
-    assert torch.allclose(seen.logits, method.head(torch.cat([h, seen.stages[-1].mean((2, 3))], 1)), atol=1e-5)
+    assert torch.allclose(seen.logits, method.head(torch.cat([h, seen.stages[3].mean((2, 3))], 1)), atol=1e-5)
     assert torch.allclose(seen.fused, torch.einsum("bm,bmk->bk", seen.weight, local) / 16, atol=1e-5)
     assert torch.equal(method(image).logits, method.see(image).logits)
 
@@ -71,7 +71,7 @@ def test_losses_by_hand():
     each = torch.stack([F.cross_entropy(seen.local[:, m], data.label, reduction="none") for m in range(16)], 1)
     assert torch.allclose(terms["each region"].value, (seen.weight * each).mean(), atol=1e-5)
     assert torch.allclose(terms["fused"].value, F.cross_entropy(seen.fused, data.label), atol=1e-5)
-    assert [terms[name].weight for name in ("cross-entropy", "fused", "each region")] == [1.0, 0.5, 0.5]
+    assert [terms[name].weight for name in ("cross-entropy", "fused", "each region")] == [1.0, 0.2, 0.2]
 
 
 def test_evenness_is_zero_for_even_weights_and_log_m_for_one_alone():
@@ -123,7 +123,8 @@ def test_a_prediction_does_not_depend_on_its_batch(row):
         together = method(images)
         alone = [method(image[None]) for image in images]
     assert (together.logits - torch.cat([a.logits for a in alone])).abs().max() < 1e-5
-    assert (together.maps["weight"] - torch.cat([a.maps["weight"] for a in alone])).abs().max() < 1e-5
+    # Sixteen times a softmax of large scores: weights of up to 16, with as many times the rounding.
+    assert (together.maps["weight"] - torch.cat([a.maps["weight"] for a in alone])).abs().max() < 16e-5
 
 
 def test_crucial_cells_and_their_share_by_hand():
@@ -148,10 +149,11 @@ def test_covering_paints_one_cell_in_the_mean_colour():
 def test_grad_cam_is_the_librarys():
     """Its maps come scaled and enlarged; before that, the mean over each cell is ours."""
     method, data = build().eval(), batch()
-    with GradCAM(Logits(method), [method.encoder]) as cam:
+    last = method.backbone.body.layer4
+    with GradCAM(Logits(method), [last]) as cam:
         cam(data.image, [ClassifierOutputTarget(k) for k in data.label.tolist()])
         there = cam.activations_and_grads
-        maps = cam.get_cam_image(data.image, method.encoder, None, there.activations[0].numpy(), there.gradients[0].numpy(), False)
+        maps = cam.get_cam_image(data.image, last, None, there.activations[0].numpy(), there.gradients[0].numpy(), False)
     cells = F.adaptive_avg_pool2d(torch.from_numpy(maps).clamp(min=0)[:, None], 4).flatten(1)
     cells = cells / cells.mean(1, keepdim=True).clamp(min=1e-12)
     assert cells.max() > 0 and torch.allclose(method._where(data)[1], cells, atol=1e-3)
@@ -182,7 +184,6 @@ def test_the_figures_say_what_they_say():
         ({"feedback": "before"}, "feedback cannot be 'before': choose one of pre, post, none"),
         ({"attention": "self"}, "attention cannot be 'self': choose one of nonlocal"),
         ({"side": 1}, "side cannot be 1: at least 2 regions each way"),
-        ({"features": "backbone"}, "The features 'backbone' are too coarse"),
     ],
 )
 def test_refusals(switches, sentence):

@@ -16,11 +16,13 @@ def test_four_stage_maps(name, stride):
     maps = backbone(torch.rand(2, 3, 64, 64))
     assert [m.shape[1] for m in maps] == backbone.channels
     assert [m.shape[-1] for m in maps] == [64 // stride // 2**k for k in range(4)]
+    assert backbone.stride == stride
 
 
 def test_any_timm_model_with_stage_maps():
-    maps = Backbone("mobilenetv3_small_050")(torch.rand(1, 3, 64, 64))
-    assert [m.shape[-1] for m in maps] == [16, 8, 4, 2]
+    backbone = Backbone("mobilenetv3_small_050")
+    maps = backbone(torch.rand(1, 3, 64, 64))
+    assert [m.shape[-1] for m in maps] == [16, 8, 4, 2] and backbone.stride == 4
 
 
 def test_grey_is_repeated():

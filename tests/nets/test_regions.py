@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.regions import FeatureMap, LocalNetworks, NonLocal, SpatialAttention, Weigher, cut
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -143,10 +144,21 @@ def test_cbam_by_hand():
     assert torch.allclose(look(x)[:, 0], (x.mean(1) + 2 * x.amax(1)).sigmoid(), atol=1e-6)
 
 
+@pytest.mark.parametrize(("stride", "side"), [(2, 16), (4, 16), (1, 32)])
 @pytest.mark.parametrize("skips", [True, False])
-def test_the_map_has_half_the_images_size_and_any_image_is_brought_to_it_first(skips):
+def test_the_map_has_half_the_images_size_and_any_image_is_brought_to_it_first(skips, stride, side):
     torch.manual_seed(0)
-    net = FeatureMap(4, skips, size=32).eval()
+    backbone = Backbone("resnet10_narrow", stride, size=32).eval()
+    net = FeatureMap(backbone, 4, skips).eval()
     for image in (torch.rand(2, 1, 64, 64), torch.rand(2, 3, 32, 32), torch.rand(2, 3, 16, 16)):
-        assert net(image).shape == (2, 4, 16, 16)
-    assert net.net.merge[1].in_channels == (8 if skips else 4)
+        assert net(backbone(image), image).shape == (2, 4, side, side)
+
+
+def test_the_map_sees_the_finer_maps_only_with_skips():
+    torch.manual_seed(0)
+    backbone, image = Backbone("resnet10_narrow", 4).eval(), torch.rand(2, 3, 32, 32, requires_grad=True)
+    for skips in (True, False):
+        stages = [x.detach().requires_grad_() for x in backbone(image)]
+        asked = FeatureMap(backbone, 4, skips).eval()(stages, image).square().sum()
+        slopes = torch.autograd.grad(asked, [*stages, image], allow_unused=True)
+        assert [s is not None and s.abs().sum() > 0 for s in slopes] == [skips, skips, skips, True, skips]
