@@ -45,7 +45,7 @@ PAIRS: dict[str, tuple[Pair, ...]] = {
         Pair("ll_fer", "A7-unguided", "A7", "LL-FER's guidance alone"),
         Pair("ll_fer", "A5", "A7", "LL-FER over late tuning"),
         Pair("ll_fer", "A3", "A7", "LL-FER over retraining"),
-        Pair("ll_fer", "A2-stretch", "A7", "LL-FER over a stretch"),
+        Pair("ll_fer", "A5-stretch", "A7", "LL-FER over a stretch"),
     ),
     "small": (
         Pair("sr_fer", "S2", "S5", "SR-FER over pixels alone"),

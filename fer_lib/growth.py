@@ -11,7 +11,8 @@ from fer_lib.data.faces import make_faces
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.loader import Augmentation, Loader
 from fer_lib.errors import FerError
-from fer_lib.methods.lnl import LNL, share_on
+from fer_lib.methods.lnl import LNL
+from fer_lib.methods.regional import share_on
 from fer_lib.nets.backbone import Backbone
 from fer_lib.recipe import Recipe, pick_device
 from fer_lib.train import fit

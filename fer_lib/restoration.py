@@ -85,6 +85,17 @@ def order(records: Sequence[Record], rows: Sequence[str], name: str = "accuracy"
     return f"Expected order {' < '.join(rows)}; found {listed}: {'; '.join(falls) or 'the order holds in the means'}."
 
 
+def trained_with(records: Sequence[Record]) -> str:
+    """What the trained rows of one dataset have in common, and on how many faces all were measured; for a caption.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    longest = max(records, key=lambda r: r.parameters["epochs"])  # rows without anything to learn run one epoch
+    p, images = longest.parameters, longest.parameters["train_images"]
+    faces = f"{images:,} training faces" if images else "all training faces"
+    return f"{p['backbone']}, {p['size']} px, {faces}, {p['epochs']} epochs, {len(longest.labels):,} faces measured"
+
+
 def mechanism_table(
     records: Sequence[Record], rows: Sequence[str], columns: Mapping[str, tuple[str, int]], caption: str
 ) -> Styler:
@@ -107,7 +118,7 @@ def mechanism_table(
 def condition_curves(
     records: Sequence[Record], panels: Mapping[str, Sequence[str]], conditions: Mapping[str, str], main: str
 ) -> Figure:
-    """Accuracy against how bad the picture is, with 95 % intervals over seeds; ``main`` in the method's colour.
+    """Accuracy against how bad the picture is, with 95 % intervals over seeds; chance dotted, ``main`` in the method's colour.
 
     Args:
         panels: title -> rows in it.
@@ -124,6 +135,9 @@ def condition_curves(
     figure = _panels(records, panels, main, curve)
     for ax in figure.axes:
         ax.set_xticks(range(len(conditions)), list(conditions.values()))
+        if records:
+            ax.axhline(100 / len(records[0].confusion), color="black", lw=1, ls=":")
+            ax.annotate("chance", (0.01, 100 / len(records[0].confusion)), ("axes fraction", "data"), va="bottom", fontsize=9)
     figure.axes[0].set_ylabel("accuracy (%)")
     return figure
 

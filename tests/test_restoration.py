@@ -106,6 +106,14 @@ def test_tradeoff_and_gains_put_points_where_the_records_say():
     assert any(np.allclose(line.get_xdata(), 5) and np.allclose(line.get_ydata(), 1) for line in ax.lines)
 
 
+def test_a_caption_speaks_of_the_rows_that_learn():
+    short, long = (r.model_copy(update={"parameters": {**r.parameters, "backbone": "b", "size": 48, "train_images": 6000, "epochs": n}}) for r, n in zip(rows(A1=20, A4=50), (1, 6), strict=False))
+    said = restoration.trained_with([short, long])
+    assert said == f"b, 48 px, 6,000 training faces, 6 epochs, {len(long.labels):,} faces measured"
+    every = long.model_copy(update={"parameters": {**long.parameters, "train_images": 0}})
+    assert "all training faces" in restoration.trained_with([every])
+
+
 def test_without_records_every_figure_says_so():
     figures = [
         *restoration.condition_curves([], {"one": ("A1",)}, DARK, "A1").axes,

@@ -28,6 +28,14 @@ def test_a_record_was_made_with_what_its_row_and_profile_mean_today(record):
     assert record.parameters == Parameters(method=record.method, row=record.row, profile=record.profile).meant()
 
 
+@pytest.mark.parametrize(("method", "rows"), [("ll_fer", ("A1", "A4", "A7", "A0")), ("sr_fer", ("S1", "S2", "S5", "S0"))])
+def test_the_cascades_stand_in_the_order_that_the_papers_claim(method, rows):
+    """In the mean over three seeds or more; what is behind the order is the chapters' business."""
+    runs = [read_records(method=method, row=row, dataset="faces", profile="quick", split="test") for row in rows]
+    means = [sum(r.metrics["accuracy"] for r in own) / len(own) for own in runs]
+    assert min(map(len, runs)) >= 3 and means == sorted(means)
+
+
 def test_the_baseline_is_as_hard_as_the_book_says():
     """70 to 90 percent on procedural faces: hard enough to teach with."""
     for r in read_records(method="baseline", row="R0", dataset="faces", profile="quick"):

@@ -65,8 +65,8 @@ class LLENet(nn.Module):
 class FixedEnhancer(nn.Module):
     """What needs no training: the control that a network has to beat.
 
-    ``stretch`` divides each picture by its largest value; ``gamma`` raises it to the power that
-    brings its mean to 0.45; ``equalize`` and ``clahe`` (contrast limited, in 4 x 4 tiles) are kornia's.
+    ``stretch`` divides each picture by its largest value; ``gamma`` raises it to the power that would
+    bring a pixel of its mean brightness to 0.45; ``equalize`` and ``clahe`` (contrast limited, in 4 x 4 tiles) are kornia's.
 
     Explained in: book/ll_fer.ipynb
     """
@@ -122,6 +122,7 @@ def _rows() -> dict[str, dict]:
         "A4": alone,
         "A4-zero-dce": {**alone, "restorer": "zero_dce"},
         "A5": {**alone, "reader": "finetune"},
+        "A5-stretch": {**alone, "restorer": "stretch", "reader": "finetune"},
         "A6": {**dark, "reader": "frozen"},
         "A6-unguided": {**dark, "reader": "frozen", **unguided},
         "A7": dark,

@@ -8,17 +8,15 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from fer_lib.data.loader import Batch, Loader
-from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
 from fer_lib.methods.method import Method, Prediction, Term
+from fer_lib.methods.regional import crucial, measure, share_on
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.regions import FeatureMap, LocalNetworks, Weigher, cut
 
-COVERED = 400  # faces that are covered cell by cell: each costs as many predictions as there are cells
 CHOICES = {
     "features": ("unet", "flat"),
     "attention": ("nonlocal", "cbam", "random", "shuffled", "none"),
@@ -50,36 +48,6 @@ def _rows() -> dict[str, dict[str, Any]]:
     }
 
 
-def crucial(mask: Tensor, side: int) -> Tensor:
-    """Which cells of a grid hold more than their even share of each face's expression mask.
-
-    Shapes:
-        mask (B, 1, H, W) in [0, 1] -> bool (B, side * side).
-
-    Explained in: book/lnl.ipynb
-    """
-    mass = F.adaptive_avg_pool2d(mask, side).flatten(1)
-    return mass > mass.mean(1, keepdim=True)
-
-
-def share_on(weight: Tensor, chosen: Tensor) -> Tensor:
-    """The share of each row's mass that lies on the chosen cells: (B, M), bool (B, M) -> (B,).
-
-    Explained in: book/lnl.ipynb
-    """
-    return (weight * chosen).sum(1) / weight.sum(1).clamp(min=1e-12)
-
-
-def cover(image: Tensor, side: int, cell: int) -> Tensor:
-    """The images (B, C, H, W) with one cell of a grid painted over in each image's mean colour.
-
-    Explained in: book/lnl.ipynb
-    """
-    rows, columns = (torch.arange(n, device=image.device) * side // n for n in image.shape[-2:])
-    inside = rows[:, None] * side + columns == cell  # (H, W)
-    return torch.where(inside, image.mean(dim=(2, 3), keepdim=True), image)
-
-
 class Seen(NamedTuple):
     """What the network makes of a batch.
 
@@ -90,12 +58,14 @@ class Seen(NamedTuple):
         heard: (B, M), the weights as the local networks get them; ``None`` where they get none.
         fused: (B, K), the local networks' logits, weighted; ``None`` without local networks.
         local: (B, M, K), each local network's logits; ``None`` without.
+        joined: (B, D), what the head turns into the logits: the regions' part, then the backbone's.
 
     Explained in: book/lnl.ipynb
     """
 
     stages: list[Tensor]
     logits: Tensor
+    joined: Tensor
     weight: Tensor | None = None
     heard: Tensor | None = None
     fused: Tensor | None = None
@@ -184,7 +154,7 @@ class LNL(Method):
         stages = self.backbone(image)
         pooled = stages[3].mean(dim=(2, 3))
         if not s.regional:
-            return Seen(stages, self.head(pooled))
+            return Seen(stages, self.head(pooled), pooled)
         features = self.map(stages, image)  # (B, C, H, H)
         stages = [*stages, features]
         regions = cut(features, s.side, s.overlap)
@@ -192,11 +162,12 @@ class LNL(Method):
         weight = own if weight is None else weight
         share = (weight / s.side**2)[:, :, None]  # (B, M, 1)
         if not s.local:
-            return Seen(stages, self.head(torch.cat([(share * mixed).sum(1), pooled], 1)), weight)
+            both = torch.cat([(share * mixed).sum(1), pooled], 1)
+            return Seen(stages, self.head(both), both, weight)
         heard = None if s.feedback == "none" else weight if s.grad_feedback else weight.detach()
         feature, local = self.local(regions, heard)
-        logits = self.head(torch.cat([(share * feature).sum(1), pooled], 1))
-        return Seen(stages, logits, weight, heard, (share * local).sum(1), local)
+        both = torch.cat([(share * feature).sum(1), pooled], 1)
+        return Seen(stages, self.head(both), both, weight, heard, (share * local).sum(1), local)
 
     def forward(self, image: Tensor) -> Prediction:
         seen, side = self.see(image), self.switches.side
@@ -213,69 +184,17 @@ class LNL(Method):
             terms["each region"] = Term((each if seen.heard is None else seen.heard * each).mean(), s.each)
         if s.evenness:
             terms["evenness"] = Term(torch.xlogy(seen.weight, seen.weight).mean(), s.evenness)
-        if s.attention != "none" and batch.mask is not None:
-            # Watched, not lowered: how far the weights have come.
-            share = share_on(seen.weight.detach(), crucial(batch.mask, s.side)).mean()
-            terms["weight on crucial regions"] = Term(share, 0.0)
+        if s.attention != "none" and not s.overlap and batch.mask is not None:
+            # Watched, not lowered: how far the weights have come, and what even ones would have.
+            weight, chosen = seen.weight.detach(), crucial(batch.mask, s.side)
+            terms["weight on crucial regions"] = Term(share_on(weight, chosen).mean(), 0.0)
+            terms["even weight on crucial regions"] = Term(share_on(torch.ones_like(weight), chosen).mean(), 0.0)
         return terms
 
     @torch.no_grad()
     def mechanism(self, loader: Loader, judge: Method | None = None) -> dict[str, Any]:
-        """Where the weights lie, and whether they agree with what covering each cell costs; Grad-CAM as a rival.
-
-        Returns:
-            ``weight``, ``cam``: mean over the faces for each cell, mean 1 over the cells. ``spread``: how far the
-            weights of single faces are from that mean. ``weight_by_emotion``. ``lost``: accuracy lost when a cell
-            is covered, of ``COVERED`` faces. ``rank_weight``, ``rank_cam``: Spearman correlation with it.
-            ``accuracy`` with the ``own`` weights, ``even`` ones, the ``mean`` ones for every face, and ``shuffled``
-            over the cells of each face. ``crucial``, ``crucial_cam``, ``crucial_even``: share on the crucial cells.
-        """
-        if self.switches.attention == "none":
-            return {}
+        """See :func:`fer_lib.methods.regional.measure`."""
         was_training = self.training
-        self.eval()
-        loader = Loader(loader.faces, 128, loader.device, loader.size, degrade=loader.degrade)
-        found = [self._where(batch) for batch in loader.epoch()]
-        weight, cam, label, chosen = (torch.cat(parts) for parts in zip(*found, strict=True))
-        mean = weight.mean(0)
-        figures: dict[str, Any] = {"weight": mean.tolist(), "cam": (cam.mean(0) / cam.mean().clamp(min=1e-12)).tolist()}
-        figures["spread"] = (weight - mean).abs().mean().item()
-        figures["weight_by_emotion"] = {NAMES[k]: weight[label == k].mean(0).tolist() for k in label.unique().tolist()}
-        if loader.faces.masks is not None:
-            levels = {"crucial": weight, "crucial_cam": cam, "crucial_even": torch.ones_like(weight)}
-            figures |= {name: share_on(level, chosen).mean().item() for name, level in levels.items()}
-        shuffled = weight.gather(1, torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)).argsort(1))
-        others = {"own": weight, "even": torch.ones_like(weight), "mean": mean.expand_as(weight), "shuffled": shuffled}
-        figures["accuracy"] = {name: self._accuracy(loader, other) for name, other in others.items()}
-        figures["lost"] = self._lost(loader)
-        for name in ("weight", "cam"):
-            if len(set(figures[name])) > 1 and len(set(figures["lost"])) > 1:
-                figures[f"rank_{name}"] = float(spearmanr(figures[name], figures["lost"]).statistic)
+        figures = measure(self.eval(), loader)
         self.train(was_training)
         return figures
-
-    def _where(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Weights; Grad-CAM of the true label on the backbone's last map [selvaraju2017gradcam]; labels; crucial cells."""
-        with torch.enable_grad():
-            seen = self.see(batch.image)
-            speaks = seen.logits.gather(1, batch.label[:, None]).sum()
-            slope = torch.autograd.grad(speaks, seen.stages[3])[0].mean(dim=(2, 3), keepdim=True)
-        cam = F.relu((slope * seen.stages[3]).sum(1, keepdim=True))
-        cam = F.adaptive_avg_pool2d(cam, self.switches.side).flatten(1)
-        cam = cam / cam.mean(1, keepdim=True).clamp(min=1e-12)
-        chosen = torch.zeros_like(cam) if batch.mask is None else crucial(batch.mask, self.switches.side)
-        return tuple(x.detach().cpu() for x in (seen.weight, cam, batch.label, chosen))
-
-    def _accuracy(self, loader: Loader, weight: Tensor) -> float:
-        seen = [self.see(batch.image, weight[batch.index.cpu()].to(loader.device)).logits for batch in loader.epoch()]
-        return (torch.cat(seen).argmax(1).cpu() == loader.faces.labels).float().mean().item()
-
-    def _lost(self, loader: Loader) -> list[float]:
-        few = loader.faces.subset(torch.arange(min(len(loader.faces), COVERED)))
-        hits: list[Tensor] = []
-        for batch in Loader(few, loader.batch_size, loader.device, loader.size, degrade=loader.degrade).epoch():
-            side = self.switches.side
-            views = [batch.image, *(cover(batch.image, side, cell) for cell in range(side**2))]
-            hits.append(torch.stack([self(view).logits.argmax(1) == batch.label for view in views]).float().cpu())
-        right = torch.cat(hits, 1).mean(1)
-        return (right[0] - right[1:]).tolist()

@@ -130,13 +130,16 @@ def _rows() -> dict[str, dict]:
         "S8-retrain": {**small, "restorer": "bicubic", "joint": False, "reader": "retrain"},
         "S8-finetune": {**small, "joint": False, "reader": "finetune"},
         "S9-fsrcnn": {**small, "restorer": "fsrcnn"},
+        "S9-fsrcnn-alone": {**small, **alone, "restorer": "fsrcnn"},
         "S9-rcan": {**small, "restorer": "rcan_s"},
+        "S9-rcan-alone": {**small, **alone, "restorer": "rcan_s"},
         "S10": {**small, "reader": "frozen"},
         "S10-unguided": {**small, "reader": "frozen", **unguided},
     }
     for scale in (2, 8):
         other = {"degrade": f"low_resolution:{scale}", "scale": scale}
-        rows |= {f"{row}x{scale}": {**rows[row], **other} for row in ("S1", "S2", "S5", "S6", "S8-retrain", "S8-finetune", "S10")}
+        again = ("S1", "S2", "S5", "S5-unguided", "S6", "S8-retrain", "S8-finetune", "S10")
+        rows |= {f"{row}x{scale}": {**rows[row], **other} for row in again}
     return rows
 
 

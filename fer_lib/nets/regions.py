@@ -161,12 +161,12 @@ class SpatialAttention(nn.Module):
 class Weigher(nn.Module):
     r"""A weight for each region of each face; the weights of a face sum to their number M.
 
-    Before training all are exactly 1, those of ``random`` excepted.
+    Before training all are 1, those of ``random`` excepted.
 
     ``nonlocal``: a token for each region, its mean and a learned position code, goes through the
     non-local block; then ``pool``: :math:`w = M\operatorname{softmax}(v^\top u)` with v zero at first, or
     ``received``: the attention that a region gets, :math:`w_m = \sum_i A_{im}`. ``shuffled``: the same, then each
-    weight is given to another region, always the same one. ``cbam``: the mean of CBAM's map over a region,
+    weight is given to another region, always the same one, and none to its own. ``cbam``: the mean of CBAM's map over a region,
     divided by its mean over all. ``random``: drawn once, the same for all faces. ``none``: 1.
 
     Args:
@@ -188,7 +188,9 @@ class Weigher(nn.Module):
             self.position = nn.Parameter(0.1 * torch.randn(count, channels))
             self.mix = NonLocal(channels, even=weight == "received")
             self.score = zeroed(nn.Linear(channels, 1))
-            self.register_buffer("order", torch.randperm(count))
+            drawn = torch.randperm(count)
+            # One cycle through all regions: none keeps its own weight.
+            self.register_buffer("order", torch.empty_like(drawn).scatter_(0, drawn, drawn.roll(1)))
         elif attention == "cbam":
             self.look = SpatialAttention()
         self.register_buffer("fixed", count * (torch.randn(count) * (attention == "random")).softmax(0))

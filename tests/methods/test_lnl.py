@@ -1,5 +1,6 @@
 """Weights reach the output and learn by the paths they should; the recorded figures are what they say they are."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from fer_lib.data.faces import make_faces
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
-from fer_lib.methods.lnl import LNL, cover, crucial, share_on
+from fer_lib.methods.lnl import LNL
+from fer_lib.methods.regional import _grad_cam, cover, crucial, measure, share_on
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.regions import cut
 
@@ -156,26 +158,85 @@ def test_grad_cam_is_the_librarys():
         maps = cam.get_cam_image(data.image, last, None, there.activations[0].numpy(), there.gradients[0].numpy(), False)
     cells = F.adaptive_avg_pool2d(torch.from_numpy(maps).clamp(min=0)[:, None], 4).flatten(1)
     cells = cells / cells.mean(1, keepdim=True).clamp(min=1e-12)
-    assert cells.max() > 0 and torch.allclose(method._where(data)[1], cells, atol=1e-3)
+    assert cells.max() > 0 and torch.allclose(_grad_cam(method, data)[0], cells, atol=1e-3)
 
 
-def test_the_figures_say_what_they_say():
-    faces = make_faces(40, "test", size=32)
-    method = build().eval()
+@pytest.mark.parametrize("row", ["N4", "N4-post"])
+def test_each_local_network_hears_its_own_weight_where_it_is_fed_back(row):
+    method, weight = build(row).eval(), torch.ones(6, 16, requires_grad=True)
+    seen = method.see(batch().image, weight)
+    for region in (0, 7):
+        slope = torch.autograd.grad(seen.local[:, region].square().sum(), weight, retain_graph=True)[0].abs().sum(0)
+        assert slope[region] > 1e-6 and slope.sum() == slope[region]
+    late = build("N3").eval()
+    assert torch.autograd.grad(late.see(batch().image, weight).local.sum(), weight, allow_unused=True)[0] is None
+
+
+def test_a_weight_after_the_local_network_is_a_factor_of_its_feature_and_before_it_is_not():
+    weight = torch.full((6, 16), 3.0)
+    for row, same in (("N4-post", True), ("N4", False)):
+        method = build(row).eval()
+        feature = method.local(cut(method.see(batch().image).stages[-1], 4))[0]
+        joined = method.see(batch().image, weight).joined[:, :64]
+        assert torch.allclose(joined, (9 * feature).mean(1), atol=1e-4) == same, row
+
+
+@pytest.mark.parametrize(("row", "learns"), [("N4", True), ("N4-post", True), ("N7-stop", False)])
+def test_the_local_answers_teach_the_weights_unless_the_gradient_is_stopped(row, learns):
+    method = build(row)
+    local = method.see(batch().image).local.square().sum()
+    slope = torch.autograd.grad(local, method.weigher.score.weight, allow_unused=True)[0]
+    assert (slope is not None and slope.abs().sum() > 0) == learns
+
+
+def trained_a_little(row="N4"):
+    """A network whose answers differ from face to face."""
+    method = build(row)
+    for name in ("head", "local"):
+        for parameter in getattr(method, name).parameters() if hasattr(method, name) else ():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return method.eval()
+
+
+def test_the_figures_say_what_they_say(monkeypatch):
+    monkeypatch.setattr("fer_lib.methods.regional.COVERED", 24)
+    faces, method = make_faces(40, "test", size=32), trained_a_little()
     loader = Loader(faces, 16)
     with torch.no_grad():
-        weight = torch.cat([method.see(b.image).weight for b in loader.epoch()])
-        right = torch.cat([method(b.image).logits.argmax(1) == b.label for b in loader.epoch()]).float().mean().item()
-        covered = torch.cat([method(cover(b.image, 4, 5)).logits.argmax(1) == b.label for b in loader.epoch()]).float().mean().item()
-        even = torch.cat([method.see(b.image, torch.ones(len(b.label), 16)).logits.argmax(1) == b.label for b in loader.epoch()])
-    found = method.mechanism(loader)
-    assert torch.allclose(torch.tensor(found["weight"]), weight.mean(0), atol=1e-5)
-    assert found["accuracy"]["own"] == pytest.approx(right) and found["accuracy"]["even"] == pytest.approx(even.float().mean().item())
-    assert found["lost"][5] == pytest.approx(right - covered, abs=1e-6) and len(found["lost"]) == 16
-    assert 0 < found["crucial_even"] < 1 and found["spread"] > 0
+        (every,) = Loader(faces, 40).epoch()
+        seen, few = method.see(every.image), every.image[:24]
+        answers = {name: method.see(every.image, w) for name, w in (("own", seen.weight), ("even", torch.ones(40, 16)), ("mean", seen.weight.mean(0).expand(40, -1)))}
+        cells = [method.see(cover(few, 4, cell)) for cell in range(16)]
+    right = lambda logits: (logits.argmax(1) == faces.labels[: len(logits)]).float().mean().item()  # noqa: E731
+    sure = lambda logits: logits.log_softmax(1).gather(1, faces.labels[: len(logits), None]).mean().item()  # noqa: E731
+    found = measure(method, loader)
+    assert np.allclose(found["weight"], seen.weight.mean(0), atol=1e-5)
+    assert found["largest"] == pytest.approx(seen.weight.amax(1).mean().item(), abs=1e-4) and found["spread"] > 0
+    for name, other in answers.items():
+        assert found["accuracy"][name] == pytest.approx(right(other.logits))
+        assert found["accuracy local"][name] == pytest.approx(right(other.fused))
+    assert set(found["accuracy"]) == {"own", "even", "mean", "shuffled"}
+    assert np.allclose(found["alone"], [right(seen.local[:, m]) for m in range(16)])
+    assert np.allclose(found["lost"], [right(seen.logits[:24]) - right(c.logits) for c in cells], atol=1e-6)
+    assert np.allclose(found["faded"], [sure(seen.logits[:24]) - sure(c.logits) for c in cells], atol=1e-4)
+    assert np.allclose(found["faded local"], [sure(seen.fused[:24]) - sure(c.fused) for c in cells], atol=1e-4)
+    ranks = [np.argsort(np.argsort(x)) for x in (seen.weight[:24].mean(0).numpy(), np.array(found["faded"]))]
+    assert found["rank_weight"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-6)
+    joined = seen.joined.clone()
+    joined[:, :64] = joined[:, :64].mean(0)
+    assert found["deaf"]["regions"] == pytest.approx(right(method.head(joined)))
+    assert found["crucial"] == pytest.approx(share_on(seen.weight, crucial(every.mask, 4)).mean().item(), abs=1e-5)
     of_all = sum(torch.tensor(w) * (faces.labels == k).sum() for k, w in enumerate(found["weight_by_emotion"].values()))
-    assert torch.allclose(of_all / 40, weight.mean(0), atol=1e-4)
-    assert build("N1").mechanism(loader) == {}
+    assert torch.allclose(of_all / 40, seen.weight.mean(0), atol=1e-4)
+
+
+def test_what_a_row_does_not_have_is_not_measured():
+    loader = Loader(make_faces(16, "test", size=32), 16)
+    plain, even, tokens, over = (measure(trained_a_little(row), loader) for row in ("N0", "N1", "N2", "N6-overlap"))
+    assert {"rank_cam", "crucial_cam", "lost"} <= set(plain) and not {"weight", "alone", "accuracy"} & set(plain)
+    assert set(even["accuracy"]) == {"own"} and "rank_weight" not in even and even["largest"] == 1
+    assert "accuracy local" not in tokens and "faded local" not in tokens and "rank_weight" in tokens
+    assert "weight" in over and not {"lost", "cam", "crucial"} & set(over)
 
 
 @pytest.mark.parametrize(

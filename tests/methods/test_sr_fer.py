@@ -64,7 +64,21 @@ def test_consistencies_vanish_on_equal_images_and_pull_at_the_restored_side_alon
     p, q = wanted.softmax(1), logits.softmax(1)
     assert loss.item() == pytest.approx((p * (p / q).log()).sum(1).mean().item(), abs=1e-5)
     assert torch.autograd.grad(loss, [logits, wanted], allow_unused=True)[1] is None
-    assert prediction_consistency(logits, logits).item() == pytest.approx(0, abs=1e-7)
+    assert prediction_consistency(logits, logits) == 0
+
+
+def test_prediction_consistency_pulls_at_the_restored_picture_and_not_at_the_original():
+    method = SRFER(SRFER.Switches(width=8, attention=0.0), Backbone("resnet10_narrow", 2, size=32), 8).eval()
+    restored, clean = images().requires_grad_(), images().flip(3).requires_grad_()
+    ((value, _),) = method.guidance(restored, clean, torch.tensor([0, 1, 2])).values()
+    pulls = torch.autograd.grad(value, [restored, clean], allow_unused=True)
+    assert pulls[0].abs().sum() > 0 and pulls[1] is None
+
+
+def test_the_pixel_loss_is_zero_on_equal_pictures_and_the_mean_absolute_difference_else():
+    method = SRFER(SRFER.Switches(width=8), Backbone("resnet10_narrow", 2, size=32), 8)
+    loss = [method.reconstruction(x, images(), images())["pixels"].value.item() for x in (images(), images() + 0.25)]
+    assert loss == [0, pytest.approx(0.25)]
 
 
 @pytest.mark.parametrize("prediction, attention, task", [(0.2, 0.2, 0.0), (0.0, 0.2, 0.0), (0.2, 0.0, 0.0), (0.0, 0.0, 0.2)])

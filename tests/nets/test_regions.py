@@ -127,6 +127,13 @@ def test_shuffled_weights_are_the_own_weights_of_other_regions():
     assert torch.equal(a[:, shuffled.order], b) and not torch.allclose(a, b)
 
 
+def test_a_shuffled_weight_never_stays_with_its_region():
+    for seed in range(20):
+        torch.manual_seed(seed)
+        order = Weigher("shuffled", "pool", 4, 6).order
+        assert sorted(order.tolist()) == list(range(16)) and (order != torch.arange(16)).all()
+
+
 def test_received_attention_is_the_mean_of_the_columns():
     torch.manual_seed(0)
     weigher, features = Weigher("nonlocal", "received", 2, 6), torch.randn(2, 6, 8, 8)
