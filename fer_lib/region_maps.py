@@ -81,11 +81,11 @@ def share_curves(
     return figure
 
 
-def against_lost(lost: Sequence[float], rivals: Mapping[str, Sequence[float]]) -> Figure:
-    """For every cell, what is given to it against the accuracy lost when it is covered; one panel a rival.
+def against_faded(faded: Sequence[float], rivals: Mapping[str, Sequence[float]]) -> Figure:
+    """For every cell, what is given to it against what covering it costs the true label; one panel a rival.
 
     Args:
-        lost: one share a cell.
+        faded: log-probability lost, in nats, one a cell.
         rivals: name -> one value a cell, 1 where all cells get the same; the first has the method's colour.
 
     Explained in: book/lnl.ipynb
@@ -93,10 +93,10 @@ def against_lost(lost: Sequence[float], rivals: Mapping[str, Sequence[float]]) -
     figure, axes = plt.subplots(1, len(rivals), sharey=True, squeeze=False)
     styles = [(COLOURS["lnl"], "o"), ("#6b6b6b", "s")]
     for ax, (name, values), (colour, mark) in zip(axes[0], rivals.items(), styles, strict=False):
-        ax.plot(values, [100 * x for x in lost], mark, color=colour, ms=7, mec="white")
+        ax.plot(values, faded, mark, color=colour, ms=7, mec="white")
         ax.axvline(1, color="black", lw=1, ls="--")
         ax.set(title=name, xlabel="given to the cell (even: 1)", xlim=(0, 1.1 * max(1.2, *values)))
-    axes[0, 0].set_ylabel("accuracy lost when it is\ncovered (points)")
+    axes[0, 0].set_ylabel("log-probability of the true label\nlost when it is covered (nats)")
     return figure
 
 

@@ -34,9 +34,9 @@ def test_share_curves_are_percent_and_say_when_there_is_nothing():
     assert right.texts[0].get_text() == "no record yet"
 
 
-def test_against_lost_is_in_points():
-    figure = region_maps.against_lost([0.1, -0.02], {"weights": [1.5, 0.5], "Grad-CAM": [1.0, 1.0]})
-    assert [ax.lines[0].get_ydata() for ax in figure.axes][0] == pytest.approx([10, -2])
+def test_against_faded_is_in_nats():
+    figure = region_maps.against_faded([0.1, -0.02], {"weights": [1.5, 0.5], "Grad-CAM": [1.0, 1.0]})
+    assert [ax.lines[0].get_ydata() for ax in figure.axes][0] == pytest.approx([0.1, -0.02])
     assert figure.axes[0].lines[0].get_xdata() == pytest.approx([1.5, 0.5])
 
 
