@@ -101,7 +101,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("clcl", "The cross-layer loss raises the learning intensity of shallow layers.", _pull("B1", "B4"), _pull("C2", "B4")),
     Claim(
         "clcl", "Aligning latent semantics across layers makes recognition better.",
-        (Check("B1", "B4"),), (Check("C2", "B4"), Check("C1", "B4")),
+        (Check("B1", "B4"),), (Check("C2", "B4"), Check("C2-stranger", "B3"), Check("C1", "B4")),
     ),
     Claim("clcl", "Features of several layers, fused with adaptive weights, make it better.", (Check("B0", "B1"),), (Check("B1-sum", "B1"),)),
     Claim("clcl", "Best or second best accuracy on four datasets.", untested="it takes those datasets, pretrained weights and larger networks"),

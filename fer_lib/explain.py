@@ -7,6 +7,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from fer_lib.data.loader import Batch
+from fer_lib.errors import FerError
 from fer_lib.methods.method import Method
 from fer_lib.methods.probes import gradient_sizes
 from fer_lib.nets.backbone import Backbone
@@ -84,25 +85,41 @@ def learning_intensity(method: Method, batch: Batch, stage: str = "", player: st
     """How hard a method's loss pulls at each stage of its recognizer: mean magnitude of the gradient [xie2024clcl].
 
     Args:
-        method: any method of the book; measured in evaluation mode and left in its own.
-        stage, player: whose loss; by default the first player's in the last stage of training.
+        method: any method of the book that trains its recognizer, or through it; measured in evaluation mode and left
+            in its own.
+        stage, player: whose loss; by default that of the last player, in the order of training, that moves the
+            recognizer's backbone; where none does, of the last stage's first player.
 
     Returns:
         ``total`` and every term of the loss by its name, with its weight (``cross-entropy`` is what the
-        classification asks); one number a stage, see :func:`fer_lib.methods.probes.gradient_size`. A
-        method without the backbone has one: the map of its ``encoder``.
+        classification asks); one number a stage, see :func:`fer_lib.methods.probes.gradient_size`.
+
+    Raises:
+        FerError: if there is no such stage and player, or if its loss does not reach the recognizer.
 
     Explained in: book/clcl.ipynb
     """
-    last = method.stages()[-1]
+    bodies = [m for m in method.modules() if isinstance(m, Backbone)]
+    # A cascade asks partly by its recognizer, partly by the copy that stays as it was.
+    body, heard = bodies[0], bodies if hasattr(method, "reference") else bodies[:1]
+    plan = [(s, p) for s in method.stages() for p in s.players if stage in ("", s.name) and player in ("", p.name)]
+    movers = [(s, p) for s, p in plan if any(body in method.get_submodule(name).modules() for name in p.modules)]
+    first_of_last = [(s, p) for s, p in plan if s == plan[-1][0]][:1]
     passes, was_training = [], method.training
-    body = next((m for m in method.modules() if isinstance(m, Backbone)), None) or method.get_submodule("encoder")
-    hook = body.register_forward_hook(lambda _, inputs, maps: passes.append(maps if isinstance(maps, list) else [maps]))
-    terms = method.eval().losses(batch, stage or last.name, player or last.players[0].name)
-    hook.remove()
+    hooks = [one.register_forward_hook(lambda _, inputs, maps: passes.append(maps)) for one in heard]
+    for chosen, whose in movers[-1:] or first_of_last:
+        terms = method.eval().losses(batch, chosen.name, whose.name)
+    for hook in hooks:
+        hook.remove()
     method.train(was_training)
-    stages = [maps for maps in passes if maps[0].requires_grad][-1]
-    return gradient_sizes(terms, stages)
+    reached = [maps for maps in passes if maps[0].requires_grad]
+    if not reached:
+        raise FerError(
+            f"No such loss of {method.name} reaches its recognizer, so there is no learning intensity: "
+            "take a row that trains the recognizer, or through it."
+        )
+    each = [gradient_sizes(terms, maps) for maps in reached]
+    return {name: [sum(sizes) for sizes in zip(*(x[name] for x in each), strict=True)] for name in each[0]}
 
 
 def add_batch_mean(logits: Tensor, order: Tensor, batch: int, bias: Tensor) -> Tensor:

@@ -1,11 +1,14 @@
 """Grad-CAM has the right form and follows the class; the batch-mean head is the algebra it claims to be."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from fer_lib.data.loader import Batch, Loader
+from fer_lib.errors import FerError
 from fer_lib.explain import add_batch_mean, grad_cam, learning_intensity, share_inside
 from fer_lib.methods import METHODS
 from fer_lib.methods.baseline import Baseline
@@ -71,18 +74,47 @@ def test_batch_of_one_never_changes_a_decision():
     assert torch.equal(add_batch_mean(logits, torch.arange(50), 1, bias).argmax(1), logits.argmax(1))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_learning_intensity_of_every_method(name):
+def some_method(name, row=""):
     torch.manual_seed(0)
-    method = METHODS[name](METHODS[name].Switches(), Backbone("resnet10_narrow", 2, size=32), 8).train()
+    kind = METHODS[name]
+    switches = {k: v for k, v in kind.ROWS.get(row, {}).items() if k in {f.name for f in fields(kind.Switches)}}
+    method = kind(kind.Switches(**switches), Backbone("resnet10_narrow", 2, size=32), 8).train()
     points = 32 * torch.rand(6, 68, 2)
     twins = {"neutral": torch.rand(6, 3, 32, 32), "neutral_landmarks": points + 1, "landmarks": points}
-    data = Batch(torch.rand(6, 3, 32, 32), torch.arange(6), torch.arange(6), **twins)
+    small = torch.rand(6, 3, 8, 8) if name == "sr_fer" else torch.rand(6, 3, 32, 32)
+    clean = {"clean": torch.rand(6, 3, 32, 32)} if name in ("ll_fer", "sr_fer") else {}
+    return method, Batch(small, torch.arange(6), torch.arange(6), **twins, **clean)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_learning_intensity_of_every_method(name):
+    method, data = some_method(name)
     found = learning_intensity(method, data)
-    assert method.training and "total" in found and all(len(values) == (1 if name == "lnl" else 4) for values in found.values())
+    assert method.training and all(len(values) == 4 for values in found.values())
+    assert min(found["cross-entropy"]) > 0 and min(found["total"]) > 0
     if name == "baseline":
         stages = [maps.detach().requires_grad_() for maps in method.eval().backbone(data.image)]
         logits = method.head(stages[3].mean((2, 3)))
         pull = torch.autograd.grad(F.cross_entropy(logits, data.label, reduction="sum"), stages[3])[0]
         assert found["total"][3] == pytest.approx(pull.abs().mean().item(), rel=1e-4)
         assert found["total"] == found["cross-entropy"] and min(found["total"]) > 0
+
+
+@pytest.mark.parametrize(("name", "row"), [("ll_fer", "A6"), ("sr_fer", "S10")])
+def test_where_the_recognizer_is_frozen_the_intensity_is_of_what_is_asked_through_it(name, row):
+    method, data = some_method(name, row)
+    with torch.no_grad():
+        for parameter in method.restorer.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    method.calibrated, method.balance = True, method.balance + 1
+    found = learning_intensity(method, data)
+    assert all(max(found[guide]) > 0 for guide in method.GUIDES if guide in found)
+    assert sum(guide in found for guide in method.GUIDES) == 2
+
+
+@pytest.mark.parametrize(("name", "row"), [("ll_fer", "A0"), ("ll_fer", "A4"), ("sr_fer", "S2")])
+def test_a_row_whose_losses_never_reach_the_recognizer_says_so(name, row):
+    with pytest.raises(FerError, match=f"No such loss of {name} reaches its recognizer"):
+        learning_intensity(*some_method(name, row))
+    with pytest.raises(FerError, match="No such loss"):
+        learning_intensity(*some_method("baseline"), stage="joint")

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_lib.data.loader import Batch, Loader
+from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
 from fer_lib.methods.latent import (
     VARIANTS,
@@ -22,15 +23,17 @@ from fer_lib.methods.latent import (
     find_members,
     hash_code,
     position_code,
+    strangers,
 )
 from fer_lib.methods.method import Method, Prediction, Term
-from fer_lib.methods.probes import channel_parts, gradient_sizes, linear_probe, part_map, rand_index
+from fer_lib.methods.probes import channel_parts, effective_rank, gradient_sizes, linear_probe, part_map, rand_index
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.clusters import nearest
 from fer_lib.nets.multiscale import MapHead, MultiScale
 from fer_lib.parallel import gather
 
 SHARED = 64  # faces to a batch, as in the release's evaluation
+CLUSTERED = 256  # faces that are clustered together when a trained network is measured
 
 
 def _rows() -> dict[str, dict[str, Any]]:
@@ -52,9 +55,13 @@ def _rows() -> dict[str, dict[str, Any]]:
     rows |= {f"B6-channels{k}": {"channel_clusters": k} for k in (2, 8)}
     rows |= {name: {"clbs": x, "clfm": x} for name, x in (("B7-half", 0.05), ("B7-five", 0.5), ("B7-twenty", 2.0))}
     return rows | {
+        "B3-twenty": {"clbs": 0.0, "clfm": 2.0},
         "C1": {**alone, "auxiliary": 0.1},
+        "C1-twenty": {**alone, "auxiliary": 2.0},
         "C2": {"clusters": "shuffled"},
         "C2-twenty": {"clusters": "shuffled", "clbs": 2.0, "clfm": 2.0},
+        "C2-stranger": {"clusters": "stranger", "clbs": 0.0},
+        "C2-stranger-twenty": {"clusters": "stranger", "clbs": 0.0, "clfm": 2.0},
         "C3": {"batch_mean": "on"},
         "C3-running": {"batch_mean": "running"},
     }
@@ -78,7 +85,8 @@ class CLCL(Method):
             clbs, clfm: weight of the contrast over the batch's faces, and over a face's channels; 0 leaves it out.
             variant: ``repaired``, ``release`` or ``infonce``, see :func:`fer_lib.methods.latent.cluster_loss`.
             clusters: ``kmeans``; ``label``: faces are clustered by their emotion; ``shuffled``: clusters are
-                led to a centroid that is not theirs, another one in every step.
+                led to a centroid that is not theirs, another one in every step; ``stranger``: channels are led to
+                the clusters of another face.
             stages: the shallow stages that are aligned, as digits.
             face_clusters, channel_clusters: how many.
             auxiliary: weight of a classifier of its own on each stage of ``stages`` (deep supervision).
@@ -103,7 +111,7 @@ class CLCL(Method):
 
         def __post_init__(self):
             known = {"scales": ("none", "sum", "gate", "softmax"), "batch_mean": ("off", "on", "running")}
-            known |= {"variant": VARIANTS, "clusters": ("kmeans", "label", "shuffled")}
+            known |= {"variant": VARIANTS, "clusters": ("kmeans", "label", "shuffled", "stranger")}
             for name, values in known.items():
                 if getattr(self, name) not in values:
                     raise FerError(f"{name} cannot be '{getattr(self, name)}': choose one of {', '.join(values)}.")
@@ -111,6 +119,8 @@ class CLCL(Method):
                 raise FerError(f"stages cannot be '{self.stages}': write the numbers of shallow stages, as 2 or 123.")
             if min(self.face_clusters, self.channel_clusters) < 2:
                 raise FerError("face_clusters and channel_clusters must be 2 or more.")
+            if self.clusters == "stranger" and self.clbs:
+                raise FerError("The faces of a batch are one set, without a stranger: with clusters=stranger set clbs=0.")
             if self.scales == "none" and (self.clbs or self.batch_mean != "off"):
                 raise FerError("With scales=none there is no fused map: set clbs=0 and batch_mean=off.")
 
@@ -182,14 +192,27 @@ class CLCL(Method):
         if s.clusters == "shuffled":
             shift = int(torch.randint(1, k, ()))
             anchors = Anchors(found.centroids.roll(shift, 1), found.own, found.filled.roll(shift, 1))
+        elif s.clusters == "stranger":
+            anchors = found = strangers(found)
         members = [find_members(codes[int(j) - 1], found, own) for j in s.stages]
         return sum(cluster_loss(means, filled, anchors, s.variant, axis) for means, filled in members)
 
     def mechanism(self, loader: Loader, judge: Method | None = None) -> dict[str, Any]:
-        """Per stage: linear probe, gradients, alignment, channels and parts; for a batch mean, who shares the batch."""
+        """Per stage: linear probe, gradients, alignment, channels and parts; for a batch mean, who shares the batch.
+
+        Returns:
+            ``intensity_{term}_{j}`` at stage j: :func:`gradient_size`, of the first 64 faces; ``probe``: accuracy of
+            :func:`linear_probe` by stage; ``align_{channels, faces}_{own, shuffled, stranger, filled}_{j}``: see
+            :func:`fer_lib.methods.latent.alignment`; ``rank_{channels, faces}_{j}``: :func:`effective_rank` of the codes;
+            ``parts_{j}``: Rand index of channel clusters and parts. With CLBS ``emotions``: Rand index of face clusters
+            and labels; ``agree_{j}``: of a stage's choice of clusters and the deep one; ``kept_{j}``: share of faces that
+            keep their cluster. ``scales``: mean weight of each scale, and ``scales_by_emotion``. ``neighbours``: accuracy by
+            who shares the batch. Faces are clustered ``CLUSTERED`` at a time.
+        """
         was_training = self.training
         self.eval()
-        figures = self._pulls(next(iter(loader.epoch())))
+        loader = Loader(loader.faces, CLUSTERED, loader.device, loader.size, degrade=loader.degrade)
+        figures = self._pulls(next(Loader(loader.faces, SHARED, loader.device, loader.size, degrade=loader.degrade).epoch()))
         rows: dict[str, list[Tensor]] = {}
         with torch.no_grad():
             for batch in loader.epoch():
@@ -201,6 +224,10 @@ class CLCL(Method):
             maps = found.pop("head_map", None)
             if maps is not None and self.switches.batch_mean != "off":
                 figures["neighbours"] = self._neighbours(maps.to(loader.device), labels)
+        if "scale_weights" in found:
+            weights = found.pop("scale_weights")  # (N, 4)
+            figures["scales"] = weights.mean(0).tolist()
+            figures["scales_by_emotion"] = {NAMES[k]: weights[labels == k].mean(0).tolist() for k in labels.unique().tolist()}
         figures["probe"] = {str(j): linear_probe(x, labels, loader.faces.subjects) for j, x in enumerate(pooled, 1)}
         figures |= {name: values.nanmean().item() for name, values in found.items() if not values.isnan().all()}
         self.train(was_training)
@@ -219,13 +246,14 @@ class CLCL(Method):
         figures = {f"pooled_{j}": F.adaptive_avg_pool2d(x, 2).flatten(1) for j, x in enumerate(seen.stages, 1)}
         figures["label"] = batch.label
         if "head_map" in seen.maps:
-            figures["head_map"] = seen.maps["head_map"]
+            figures |= {name: seen.maps[name] for name in ("head_map", "scale_weights")}
         codes = {"channels": (self.channel_codes(seen), s.channel_clusters)}
         if s.clbs:
             faces = [code[None] for code in self.face_codes(seen)]
             codes["faces"] = (faces, min(s.face_clusters, len(batch.label)))
         anchors = {what: find_anchors(centre(parts[3]), k) for what, (parts, k) in codes.items()}
         for what, (parts, _) in codes.items():
+            figures |= {f"rank_{what}_{j}": effective_rank(code) for j, code in enumerate(parts, 1)}
             for j in range(3):
                 found = alignment(parts[j], anchors[what])
                 # The faces of a batch are one set: there is no other one to be a stranger.
@@ -235,7 +263,8 @@ class CLCL(Method):
             centroids, own, _ = anchors["faces"]
             figures["emotions"] = rand_index(own, batch.label[None])
             for j in range(3):
-                figures[f"agree_{j + 1}"] = rand_index(nearest(centre(faces[j]), centroids), own)
+                chosen = nearest(centre(faces[j]), centroids)
+                figures |= {f"agree_{j + 1}": rand_index(chosen, own), f"kept_{j + 1}": (chosen == own).float()[0]}
         if batch.landmarks is not None and batch.landmarks.shape[1] == 68:
             size = (batch.image if batch.clean is None else batch.clean).shape[-1]
             owner = [part_map(batch.landmarks, size, x.shape[-1]) for x in seen.stages]

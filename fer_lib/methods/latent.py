@@ -97,12 +97,12 @@ def find_members(shallow: Tensor, anchors: Anchors, label: Tensor | None = None)
 def cluster_loss(means: Tensor, filled: Tensor, anchors: Anchors, variant: str = "repaired", axis: int = 2) -> Tensor:
     r"""How badly shallow cluster means :math:`m_k` agree with deep centroids :math:`c_k`.
 
-    .. math:: -\frac1{2K}\sum_k \cos(m_k, c_k), \qquad
-              -\frac1K\sum_k\log\frac{e^{\cos(m_k,c_k)/\tau}}{\sum_l e^{\cos(m_k,c_l)/\tau}}
+    .. math:: -\frac1{2|S|}\sum_{k\in S} \cos(m_k, c_k), \qquad
+              -\frac1{|S|}\sum_{k\in S}\log\frac{e^{\cos(m_k,c_k)/\tau}}{\sum_l e^{\cos(m_k,c_l)/\tau}}
 
     the first for ``repaired`` and ``release``, the second for ``infonce`` [oord2018representation],
-    :math:`\tau=0.1`. The sums go over clusters that have a shallow member; in ``release`` an empty one
-    takes the centroid for its mean, and earns -1/2 for nothing.
+    :math:`\tau=0.1`. S are the clusters with a shallow member (for ``infonce`` with a deep one, too, as all l); in
+    ``release`` an empty one takes the centroid for its mean, and earns -1/2 for nothing.
 
     Args:
         means: (G, K, D); filled: bool (G, K).
@@ -117,11 +117,20 @@ def cluster_loss(means: Tensor, filled: Tensor, anchors: Anchors, variant: str =
         means = torch.where(filled[..., None], means, anchors.centroids)
         return -F.cosine_similarity(means, anchors.centroids, dim=axis).mean() / 2
     if variant == "infonce":
+        filled = filled & anchors.filled
         table = (cosines(means, anchors.centroids) / TEMPERATURE).masked_fill(~anchors.filled[:, None], -1e4)  # (G, K, K)
         each = -table.log_softmax(2).diagonal(dim1=1, dim2=2)
     else:
         each = -F.cosine_similarity(means, anchors.centroids, dim=2) / 2
     return (each * filled).sum() / filled.sum().clamp(min=1)
+
+
+def strangers(anchors: Anchors) -> Anchors:
+    """For each of the G sets the anchors of another: that half of all sets further on, where another person stands.
+
+    Explained in: book/clcl.ipynb
+    """
+    return Anchors(*(x.roll(len(x) // 2, 0) for x in anchors))
 
 
 @torch.no_grad()
@@ -133,13 +142,13 @@ def alignment(shallow: Tensor, anchors: Anchors) -> dict[str, Tensor]:
 
     Returns:
         For each set, float32 (G,): ``own``, mean cosine with the centroid whose cluster it is; ``shuffled``, with the
-        other centroids of the set; ``stranger``, with the nearest centroids of the next set (as for ``own``, members
-        found anew); ``filled``, the share of deep clusters with a shallow member.
+        other centroids of the set; ``stranger``, with the nearest centroids of another set, see :func:`strangers` (as
+        for ``own``, members found anew); ``filled``, the share of deep clusters with a shallow member.
 
     Explained in: book/clcl.ipynb
     """
     k = anchors.centroids.shape[1]
-    strange = Anchors(*(x.roll(1, 0) for x in anchors))
+    strange = strangers(anchors)
     (means, filled), other = (find_members(centre(shallow), found) for found in (anchors, strange))
     table = cosines(means, anchors.centroids)
     number = filled.sum(1).clamp(min=1)

@@ -41,6 +41,23 @@ def linear_probe(features: Tensor, labels: Tensor, people: Tensor | None = None)
     return float(np.mean(cross_val_score(model, features.numpy(), labels.numpy(), groups=people.numpy(), cv=halves)))
 
 
+def effective_rank(codes: Tensor) -> Tensor:
+    r"""In how many directions the codes of a set differ [roy2007effective]: :math:`e^{H(\sigma/\sum\sigma)}`.
+
+    :math:`\sigma` are the singular values of the centred codes, H is the entropy. 1: all on one line; D: as much
+    in each of the D directions. Codes that are all the same give 0.
+
+    Shapes:
+        (G, N, D) -> float32 (G,).
+
+    Explained in: book/clcl.ipynb
+    """
+    values = torch.linalg.svdvals((codes - codes.mean(1, keepdim=True)).float())
+    total = values.sum(1)
+    share = values / total.clamp(min=1e-12)[:, None]
+    return torch.where(total > 1e-6 * codes.float().norm(dim=(1, 2)), torch.exp(-torch.xlogy(share, share).sum(1)), 0.0)
+
+
 def gradient_size(loss: Tensor, stages: list[Tensor]) -> list[float]:
     r"""Mean of :math:`|\partial\mathcal L/\partial f_j|` over each stage map, times the faces in the batch.
 

@@ -3,13 +3,17 @@
 import pytest
 import torch
 
+from fer_lib.data.faces import make_faces
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
 from fer_lib.evaluate import predict
 from fer_lib.explain import learning_intensity
 from fer_lib.methods import METHODS
 from fer_lib.methods.clcl import CLCL
+from fer_lib.methods.latent import centre, find_anchors
+from fer_lib.methods.method import Prediction
 from fer_lib.nets.backbone import Backbone
+from fer_lib.nets.clusters import nearest
 from fer_lib.recipe import Recipe
 from fer_lib.train import fit
 
@@ -55,6 +59,19 @@ def test_a_contrast_reaches_the_aligned_stages_and_not_the_deep_one(variant, sta
     weights = {n for n in others if n.startswith("samples") and n.endswith("weight")}
     assert weights == {f"samples.{int(j) - 1}.weight" for j in stages}
     assert {n for n in others if "convs" in n} == {f"scales.convs.{int(j) - 1}" for j in stages}
+
+
+@pytest.mark.parametrize("stages", ["1", "2", "3", "12", "123"])
+@pytest.mark.parametrize("name", CONTRASTS)
+def test_a_contrast_pulls_at_the_maps_of_the_aligned_stages_alone(name, stages):
+    method = build(stages=stages)
+    seen = method(batch().image)
+    # A deeper map hangs on a shallower one, but what is asked here is the map itself: cut the way between.
+    apart = [x.detach().requires_grad_() for x in seen.stages]
+    scales = method.scales(apart)[1]
+    cut = Prediction(seen.logits, apart, {f"scale_{j}": x for j, x in enumerate(scales, 1)})
+    pulls = torch.autograd.grad(method.terms(cut, batch().label)[name].value, apart, allow_unused=True)
+    assert [g is not None and bool(g.abs().sum() > 0) for g in pulls] == [str(j) in stages for j in (1, 2, 3, 4)]
 
 
 def test_the_release_passes_no_gradient_for_channels_and_one_for_faces():
@@ -103,6 +120,15 @@ def test_shuffled_centroids_are_never_ones_own():
         assert min(values) > honest.losses(data, "train", "all")[name].value.item() + 0.1
 
 
+def test_a_strangers_clusters_can_be_agreed_with_and_are_not_ones_own():
+    method, honest, data = build("C2-stranger").eval(), build("B3").eval(), batch()
+    strange, own = (m.losses(data, "train", "all")["CLFM"].value for m in (method, honest))
+    assert strange.requires_grad and not torch.isclose(strange, own)
+    same = Batch(data.image[:1].expand(16, -1, -1, -1), data.label[:1].expand(16), data.index)
+    strange, own = (m.losses(same, "train", "all")["CLFM"].value for m in (method, honest))
+    assert torch.isclose(strange, own, atol=1e-5)
+
+
 def test_learning_intensity_separates_the_contrasts_from_the_classification():
     data, plain, full = batch(), build("B1"), build("B4")
     full.load_state_dict(plain.state_dict(), strict=False)
@@ -126,6 +152,24 @@ def test_every_kind_of_row_measures_itself_and_predicts_each_image_alone_but_one
     assert -1 <= figures["align_channels_own_1"] <= 1 and "align_channels_stranger_1" in figures
     assert ("align_faces_own_1" in figures) == (method.switches.clbs > 0)
     assert ("neighbours" in figures) == (row in ("C3", "C3-running"))
+    assert figures["rank_channels_4"] > 0 and all(0 <= figures.get(f"kept_{j}", 0) <= 1 for j in (1, 2, 3))
+    if row != "B0":
+        assert sum(figures["scales"]) == pytest.approx(4 if row == "B1-sum" else 1, abs=1e-5) and len(figures["scales_by_emotion"]) == 8
+
+
+@pytest.mark.parametrize("batches", [16, 64])
+def test_the_figures_do_not_depend_on_the_loaders_batches(batches):
+    method, faces = build("B4"), make_faces(100, "test", size=SIZE)
+    figures = [method.mechanism(Loader(faces, size, size=SIZE)) for size in (batches, 100)]
+    nested = {name for name, value in figures[0].items() if isinstance(value, dict)}
+    for one, other in [*((figures[0][n], figures[1][n]) for n in nested), [{k: v for k, v in f.items() if k not in nested} for f in figures]]:
+        assert set(one) == set(other) and all(one[k] == pytest.approx(other[k], abs=1e-5) for k in one)
+    assert {"parts_1", "agree_1", "kept_1", "emotions", "intensity_total_1"} <= set(figures[0])
+    with torch.no_grad():
+        codes = [centre(code[None]) for code in method.eval().face_codes(method(next(Loader(faces, 100, size=SIZE).epoch()).image))]
+    deep = find_anchors(codes[3], 7)
+    kept = (nearest(codes[1], deep.centroids) == deep.own).float().mean().item()
+    assert 0 < kept < 1 and figures[0]["kept_2"] == pytest.approx(kept)
 
 
 def test_reading_kept_maps_is_reading_batches_of_images(blobs):
@@ -175,6 +219,7 @@ def test_it_is_among_the_methods():
         ({"variant": "paper"}, "variant cannot be 'paper': choose one of repaired"),
         ({"stages": "34"}, "stages cannot be '34': write the numbers of shallow stages"),
         ({"face_clusters": 1}, "face_clusters and channel_clusters must be 2 or more"),
+        ({"clusters": "stranger"}, "with clusters=stranger set clbs=0"),
         ({"scales": "none"}, "With scales=none there is no fused map"),
     ],
 )

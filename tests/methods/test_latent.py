@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fer_lib.data.faces import make_faces
 from fer_lib.methods.latent import (
     VARIANTS,
     Anchors,
@@ -13,6 +14,7 @@ from fer_lib.methods.latent import (
     find_members,
     hash_code,
     position_code,
+    strangers,
 )
 
 FULL = torch.ones(1, 2, dtype=torch.bool)
@@ -80,6 +82,8 @@ def test_an_empty_cluster_is_skipped_and_in_the_release_rewarded():
     assert cluster_loss(means, filled, target).item() == pytest.approx(0, abs=1e-6)
     assert cluster_loss(means, filled, target, "release").item() == pytest.approx(-0.25)
     assert cluster_loss(means, ~FULL, target).item() == 0
+    # Half of the cosine's mean over the one filled cluster, not over both.
+    assert cluster_loss(means.flip(2), filled, target).item() == pytest.approx(-0.5)
 
 
 def test_the_release_takes_the_cosine_of_channels_along_the_clusters():
@@ -97,6 +101,8 @@ def test_infonce_by_hand():
     absent = target._replace(filled=torch.tensor([[True, False]]))
     one = torch.tensor([[[0.5, 0.5], [0.0, 0.0]]])
     assert cluster_loss(one, absent.filled, absent, "infonce").item() == pytest.approx(0, abs=1e-6)
+    # A shallow member in a cluster without a deep one has no centroid to be led to.
+    assert cluster_loss(one.flip(1), ~absent.filled, absent, "infonce").item() == 0
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -123,3 +129,11 @@ def test_alignment_with_itself_with_others_and_with_strangers():
     assert (seen["own"] > 0.8).all() and (seen["own"] > seen["shuffled"] + 0.5).all()
     assert (seen["stranger"] < seen["own"] - 0.1).all() and (seen["filled"] == 1).all()
     assert (centre(deep + 7) - deep).abs().max() < 1e-5
+
+
+def test_a_stranger_is_another_person():
+    """Drawn faces stand in the list person by person."""
+    people = make_faces(64, "test", size=32).subjects
+    assert (people == people.roll(1)).float().mean() > 0.5
+    deep = Anchors(people[:, None, None].float(), people[:, None], torch.ones(64, 1, dtype=bool))
+    assert (strangers(deep).own[:, 0] != people).all()

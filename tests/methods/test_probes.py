@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from fer_lib.methods.probes import PARTS, channel_parts, gradient_size, linear_probe, part_map, rand_index
+from fer_lib.methods.probes import PARTS, channel_parts, effective_rank, gradient_size, linear_probe, part_map, rand_index
 
 
 def test_rand_index_equals_scikit_learn():
@@ -45,3 +45,14 @@ def test_parts_of_the_face_by_the_nearest_landmark():
     stage = torch.zeros(1, 2, 5, 5)
     stage[0, 0, 0, 3], stage[0, 1, 2, 1] = 1.0, 1.0
     assert channel_parts(stage, parts).tolist() == [[3, 1]]
+
+
+def test_effective_rank_counts_directions():
+    torch.manual_seed(0)
+    line = torch.linspace(-1, 1, 9)[:, None] * torch.tensor([1.0, 2.0, 3.0]) + 5
+    ball = torch.randn(4000, 3)
+    assert effective_rank(line[None]).item() == pytest.approx(1, abs=1e-3)
+    assert effective_rank(ball[None]).item() == pytest.approx(3, abs=0.02)
+    assert effective_rank(torch.ones(2, 5, 3)).tolist() == [0, 0]
+    collapsed = torch.full((1, 50, 3), 5.0) + torch.tensor([1e-2, 0, 0]) * torch.randn(1, 50, 1)
+    assert effective_rank(collapsed).item() == pytest.approx(1, abs=1e-3)
