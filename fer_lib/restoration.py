@@ -137,7 +137,7 @@ def condition_curves(
         ax.set_xticks(range(len(conditions)), list(conditions.values()))
         if records:
             ax.axhline(100 / len(records[0].confusion), color="black", lw=1, ls=":")
-            ax.annotate("chance", (0.01, 100 / len(records[0].confusion)), ("axes fraction", "data"), va="bottom", fontsize=9)
+            ax.annotate("chance", (0.01, 100 / len(records[0].confusion)), xycoords=("axes fraction", "data"), va="bottom", fontsize=9)
     figure.axes[0].set_ylabel("accuracy (%)")
     return figure
 
