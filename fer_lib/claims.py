@@ -97,7 +97,10 @@ CLAIMS: tuple[Claim, ...] = (
         (Check("S2", "S4", **_GAP),), (Check("S5-unguided", "S4", **_GAP),),
     ),
     Claim("sr_fer", "It keeps helping over several resolutions.", tuple(Check(f"S2{x}", f"S5{x}") for x in ("x2", "", "x8"))),
-    Claim("sr_fer", "It helps several super-resolvers.", tuple(Check(f"S9-{net}-alone", f"S9-{net}") for net in ("fsrcnn", "rcan"))),
+    Claim(
+        "sr_fer", "It helps several super-resolvers.",
+        *(tuple(Check(f"S9-{net}-{kind}", f"S9-{net}") for net in ("fsrcnn", "rcan")) for kind in ("alone", "unguided")),
+    ),
     Claim("clcl", "The cross-layer loss raises the learning intensity of shallow layers.", _pull("B1", "B4"), _pull("C2", "B4")),
     Claim(
         "clcl", "Aligning latent semantics across layers makes recognition better.",

@@ -129,10 +129,11 @@ def _rows() -> dict[str, dict]:
         "S7-34": {**small, "stages": "34"},
         "S8-retrain": {**small, "restorer": "bicubic", "joint": False, "reader": "retrain"},
         "S8-finetune": {**small, "joint": False, "reader": "finetune"},
-        "S9-fsrcnn": {**small, "restorer": "fsrcnn"},
-        "S9-fsrcnn-alone": {**small, **alone, "restorer": "fsrcnn"},
-        "S9-rcan": {**small, "restorer": "rcan_s"},
-        "S9-rcan-alone": {**small, **alone, "restorer": "rcan_s"},
+        **{
+            f"S9-{name}{kind}": {**small, **changes, "restorer": net}
+            for name, net in (("fsrcnn", "fsrcnn"), ("rcan", "rcan_s"))
+            for kind, changes in (("", {}), ("-alone", alone), ("-unguided", unguided))
+        },
         "S10": {**small, "reader": "frozen"},
         "S10-unguided": {**small, "reader": "frozen", **unguided},
     }
