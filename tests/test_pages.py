@@ -13,7 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parent.parent
-PROSE = ("intro", "data", "reruns", "troubleshooting", "status", "references")
+PROSE = ("intro", "data", "reruns", "teach", "troubleshooting", "status", "glossary", "references")
 CHAPTERS = tuple(sorted(path.stem for path in (ROOT / "book").glob("*.ipynb")))
 COUNT = "print(open('count.txt', 'a').write('x'))"
 
