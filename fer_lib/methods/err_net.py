@@ -106,7 +106,8 @@ class ERRNet(Method):
             adversary: ``none``, ``vanilla``, ``hinge``, ``wgan-gp``; see :mod:`fer_lib.nets.adversary`.
             auxiliary: whether the discriminator also names the expression, and the estimate has to be called neutral.
             reads: what is recognized: the ``code``, or the ``difference`` of face and estimate, by a network of its own.
-            pixel, motion, margin, realism, sparse: factors of the loss terms; ``realism`` of the adversary's both.
+            pixel, motion, margin, twins, realism, sparse: factors of the loss terms; ``twins`` of the cross-entropy of the
+                neutral twins that are seen beside the faces; ``realism`` of the adversary's both.
             warmup: share of the training before the adversary is heard.
 
         Raises:
@@ -128,6 +129,7 @@ class ERRNet(Method):
         pixel: float = 1.0
         motion: float = 0.5
         margin: float = 0.5
+        twins: float = 0.5
         realism: float = 0.05
         sparse: float = 1.0
         warmup: float = 0.3
@@ -253,6 +255,9 @@ class ERRNet(Method):
             terms["margin"] = Term(segment_margin(both.norm(dim=2), named), s.margin)
         if not draws:
             return terms
+        if s.twins and s.reads == "code":
+            calm = torch.zeros_like(label[: len(seen.calm)])
+            terms["twins"] = Term(F.cross_entropy(self.read(seen.calm).float(), calm), s.twins)
         estimate = image - seen.residual
         terms["pixel"] = Term(share_left(seen.residual, image - rest), s.pixel)
         if s.sparse:

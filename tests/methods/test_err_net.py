@@ -119,7 +119,7 @@ def test_every_term_pulls_in_a_direction_of_its_own():
         pull = torch.autograd.grad(term.value, method.code.weight, retain_graph=True)[0].flatten()
         assert term.weight > 0 and pull.norm() > 0, name
         pulls[name] = F.normalize(pull, dim=0)
-    assert set(pulls) == {"cross-entropy", "margin", "pixel", "sparsity", "landmark", "realism", "called neutral"}
+    assert set(pulls) == {"cross-entropy", "margin", "pixel", "sparsity", "landmark", "realism", "called neutral", "twins"}
     sims = torch.stack(list(pulls.values())) @ torch.stack(list(pulls.values())).T
     assert (sims - torch.eye(len(sims))).abs().max() < 0.999
 
