@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fer_lib.evaluate import mean_interval
 from fer_lib.record import Record, differences, seed_figures
-from fer_lib.show import COLOURS, say_if_empty, verdict
+from fer_lib.show import COLOURS, say_if_empty
 
 # What is not the row in question is grey; marker and dash tell the rows apart.
 _OTHERS = [("#1a1a1a", "s", "-"), ("#6b6b6b", "^", "--"), ("#9a9a9a", "D", "-."), ("#1a1a1a", "v", ":")]
@@ -58,18 +58,6 @@ def missing(records: Sequence[Record], rows: Sequence[str]) -> str:
     """
     absent = [row for row in rows if row not in {r.row for r in records}]
     return f"No record yet: {', '.join(absent)}." if absent else ""
-
-
-def verdicts(records: Sequence[Record], pairs: Sequence[tuple[str, str]]) -> str:
-    """A paragraph of :func:`fer_lib.show.verdict` for each pair; a pair without a common seed says so.
-
-    Explained in: book/ll_fer.ipynb
-    """
-    said = []
-    for first, second in pairs:
-        shared = [{r.seed for r in records if r.row == row} for row in (first, second)]
-        said.append(verdict(records, first, second) if shared[0] & shared[1] else f"**{second} against {first}:** not recorded yet.")
-    return "\n\n".join(said)
 
 
 def order(records: Sequence[Record], rows: Sequence[str], name: str = "accuracy") -> str:

@@ -1,7 +1,6 @@
 """Every figure of the book, in one look."""
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -16,9 +15,7 @@ from torch import Tensor
 
 from fer_lib.data.faceset import FaceSet
 from fer_lib.emotions import NAMES
-from fer_lib.errors import FerError
-from fer_lib.evaluate import mean_interval, paired_test
-from fer_lib.record import Record, by_seed
+from fer_lib.record import Record
 
 # One colour per method, in every figure of the book: the set of Okabe and Ito, safe for the colour-blind.
 COLOURS = {
@@ -220,40 +217,6 @@ def percent_table(table: pd.DataFrame, caption: str, metrics: Sequence[str] = ("
     return pd.DataFrame(shown).style.hide(axis="index").set_caption(caption)
 
 
-def verdict(records: Sequence[Record], first: str, second: str) -> str:
-    """Row ``second`` against row ``first`` in one paragraph of Markdown, whichever way it falls.
-
-    The gain's interval is over the seeds that both rows have, folds of a seed counting once with
-    their mean; of a single seed there is none. The paired test is per seed, over the faces of all its folds.
-
-    Raises:
-        FerError: if the records cannot be compared: other faces, no common seed, or two
-            runs of one row, seed and fold.
-
-    Explained in: book/baseline.ipynb
-    """
-    runs = {row: by_seed(r for r in records if r.row == row) for row in (first, second)}
-    seeds = [seed for seed in runs[first] if seed in runs[second]]
-    if not seeds or len({(r.dataset, r.profile, r.split) for r in records}) > 1:
-        raise FerError(f"{second} against {first}: give records of one dataset and profile, with a common seed.")
-    gains, tests = [], []
-    for seed in seeds:
-        a, b = runs[first][seed], runs[second][seed]
-        if [r.fingerprint.get(r.split) for r in a] != [r.fingerprint.get(r.split) for r in b]:
-            raise FerError(f"{second} against {first}, seed {seed}: the two runs were measured on different faces.")
-        gains.append(100 * (fmean(r.metrics["accuracy"] for r in b) - fmean(r.metrics["accuracy"] for r in a)))
-        test = paired_test(*(torch.cat([r.hits() for r in folds]) for folds in (a, b)))
-        tests.append(f"{test.only_first} to {test.only_second} (p = {test.p_value:.2g})")
-    mean, low, high = mean_interval(gains)
-    clear = "which leaves out zero" if low > 0 or high < 0 else "which includes zero: no clear difference"
-    over = f"95 % interval {low:+.1f} to {high:+.1f} over {len(seeds)} seeds, {clear}"
-    return (
-        f"**{second} against {first}:** {mean:+.1f} points of accuracy, "
-        f"{over if len(seeds) > 1 else 'one seed, so no interval'}. Faces that only {first}, to faces that only {second} gets right, "
-        f"by seed: {', '.join(tests)}."
-    )
-
-
 def origin(records: Sequence[Record]) -> str:
     """On what the records were made and until when, and which commits' sources are not today's; "" without records.
 
@@ -270,7 +233,7 @@ def told(*paragraphs: str) -> Markdown:
     """Sentences that records made; those that wait for a record are named once, at the end.
 
     Args:
-        paragraphs: of sentences such as :func:`fer_lib.restoration.verdicts` makes; an empty line between two.
+        paragraphs: of sentences such as :func:`fer_lib.versus.verdicts` makes; an empty line between two.
 
     Explained in: book/sr_fer.ipynb
     """

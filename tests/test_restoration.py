@@ -69,9 +69,7 @@ def test_order_names_the_place_where_it_breaks():
     assert "not all of these rows" in restoration.order(rows(A1=30), ("A1", "A4"))
 
 
-def test_verdicts_and_missing_say_what_is_not_there():
-    text = restoration.verdicts(rows(A4=50, A7=60), [("A4", "A7"), ("A3", "A7")])
-    assert "**A7 against A4:** +10.0 points" in text and "**A7 against A3:** not recorded yet." in text
+def test_missing_names_the_rows_without_a_record():
     assert restoration.missing(rows(A4=50), ("A4", "A7", "A8")) == "No record yet: A7, A8."
     assert restoration.missing(rows(A4=50), ("A4",)) == ""
 

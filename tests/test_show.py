@@ -39,46 +39,6 @@ def record(row, seed, right, metric=None):
     )  # fmt: skip
 
 
-def test_verdict_says_better_worse_and_not_clear():
-    better = [record("A", s, 60) for s in range(3)] + [record("B", s, 80 + s) for s in range(3)]
-    text = show.verdict(better, "A", "B")
-    assert "**B against A:** +21.0 points" in text and "over 3 seeds, which leaves out zero" in text
-    assert "0 to 20 (p = 1.9e-06)" in text
-    assert "-21.0 points" in show.verdict(better, "B", "A")
-    mixed = [record("A", s, 60) for s in range(3)] + [record("B", s, 60 + d) for s, d in enumerate((-9, 8, 2))]
-    assert "which includes zero: no clear difference" in show.verdict(mixed, "A", "B")
-
-
-def test_verdict_compares_the_seeds_that_both_rows_have():
-    one = show.verdict([record("A", 0, 60), record("A", 1, 60), record("B", 0, 70)], "A", "B")
-    assert "+10.0 points of accuracy, one seed, so no interval. Faces" in one and "nan" not in one
-    assert "over 2 seeds" in show.verdict([record(row, s, 50 + s) for row, n in (("A", 3), ("B", 2)) for s in range(n)], "A", "B")
-
-
-def test_verdict_refuses_what_cannot_be_compared():
-    with pytest.raises(FerError, match="with a common seed"):
-        show.verdict([record("A", 0, 60), record("B", 1, 60)], "A", "B")
-    runs = [record(row, s, 60) for row in "AB" for s in range(2)]
-    runs[0].fingerprint = {"test": "other"}
-    with pytest.raises(FerError, match="measured on different faces"):
-        show.verdict(runs, "A", "B")
-
-
-def test_verdict_takes_the_folds_of_a_seed_together():
-    runs = []
-    for row, figures in {"A": (50, 60, 60), "B": (90, 90, 60)}.items():
-        for seed in (0, 1):
-            for fold, right in enumerate(figures):
-                run = record(row, seed, right)
-                run.fold, run.fingerprint = fold, {"test": f"fold {fold}"}
-                runs.append(run)
-    text = show.verdict(runs, "A", "B")
-    assert "+23.3 points" in text and "0 to 70 (p" in text
-    with pytest.raises(FerError, match="Two records of baseline B on faces, seed 1, fold 2: compare one kind"):
-        show.verdict([*runs, runs[-1]], "A", "B")
-    with pytest.raises(FerError, match="measured on different faces"):
-        show.verdict(runs[:-1], "A", "B")
-
 
 def test_table_shows_mean_and_interval():
     html = show.percent_table(summarize([record("A", s, 60 + s) for s in range(3)]), "caption").to_html()

@@ -1,0 +1,96 @@
+"""One row against another: the difference over seeds with its interval, and a paired test for each seed."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+
+from fer_lib.errors import FerError
+from fer_lib.evaluate import PairedTest, mean_interval, paired_test
+from fer_lib.record import Record, by_seed
+
+_HEAD = "| | points of accuracy [95 % interval] | right in one alone, by seed (p) | |\n|---|---|---|---|"
+
+
+class Versus(NamedTuple):
+    """What a second row has more than a first.
+
+    Attributes:
+        mean, low, high: points of accuracy, and the 95 % interval over common seeds; NaN of a single seed.
+        tests: for each common seed, over the faces of all its folds.
+
+    Explained in: book/ll_fer.ipynb
+    """
+
+    mean: float
+    low: float
+    high: float
+    tests: list[PairedTest]
+
+    @property
+    def reading(self) -> str:
+        """``clear`` where the interval leaves out zero and every seed's test agrees; else what speaks for a difference."""
+        if len(self.tests) < 2:
+            return "one seed"
+        apart = self.low > 0 or self.high < 0
+        sides = {(t.p_value < 0.05) * (1 if t.only_second > t.only_first else -1) for t in self.tests}
+        agree = len(sides) == 1 and 0 not in sides
+        return "**clear**" if apart and agree else "interval alone" if apart else "tests alone" if agree else "not clear"
+
+
+def versus(records: Sequence[Record], first: str, second: str) -> Versus:
+    """Row ``second`` against row ``first``; folds of a seed count once with their mean.
+
+    Raises:
+        FerError: if the records cannot be compared: other faces, no common seed, or two
+            runs of one row, seed and fold.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    runs = {row: by_seed(r for r in records if r.row == row) for row in (first, second)}
+    seeds = [seed for seed in runs[first] if seed in runs[second]]
+    if not seeds or len({(r.dataset, r.profile, r.split) for r in records}) > 1:
+        raise FerError(f"{second} against {first}: give records of one dataset and profile, with a common seed.")
+    gains, tests = [], []
+    for seed in seeds:
+        a, b = runs[first][seed], runs[second][seed]
+        if [r.fingerprint.get(r.split) for r in a] != [r.fingerprint.get(r.split) for r in b]:
+            raise FerError(f"{second} against {first}, seed {seed}: the two runs were measured on different faces.")
+        gains.append(100 * (fmean(r.metrics["accuracy"] for r in b) - fmean(r.metrics["accuracy"] for r in a)))
+        tests.append(paired_test(*(torch.cat([r.hits() for r in folds]) for folds in (a, b))))
+    return Versus(*mean_interval(gains), tests)
+
+
+def verdict(records: Sequence[Record], first: str, second: str) -> str:
+    """:func:`versus` in one paragraph of Markdown, whichever way it falls.
+
+    Explained in: book/baseline.ipynb
+    """
+    mean, low, high, tests = versus(records, first, second)
+    clear = "which leaves out zero" if low > 0 or high < 0 else "which includes zero: no clear difference"
+    over = f"95 % interval {low:+.1f} to {high:+.1f} over {len(tests)} seeds, {clear}"
+    listed = ", ".join(f"{t.only_first} to {t.only_second} (p = {t.p_value:.2g})" for t in tests)
+    return (
+        f"**{second} against {first}:** {mean:+.1f} points of accuracy, "
+        f"{over if len(tests) > 1 else 'one seed, so no interval'}. Faces that only {first}, to faces that only {second} gets right, "
+        f"by seed: {listed}."
+    )
+
+
+def verdicts(records: Sequence[Record], pairs: Sequence[tuple[str, str]]) -> str:
+    """A Markdown table with a line of :func:`versus` for each pair; a pair without a common seed says so below it.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    lines, absent = [_HEAD], []
+    for first, second in pairs:
+        shared = [{r.seed for r in records if r.row == row} for row in (first, second)]
+        if not shared[0] & shared[1]:
+            absent.append(f"**{second} against {first}:** not recorded yet.")
+            continue
+        found = versus(records, first, second)
+        interval = f" [{found.low:+.1f}, {found.high:+.1f}]" if len(found.tests) > 1 else ""
+        tests = ", ".join(f"{t.only_first} : {t.only_second} ({t.p_value:.2g})" for t in found.tests)
+        lines.append(f"| {second} − {first} | {found.mean:+.1f}{interval} | {tests} | {found.reading} |")
+    return "\n\n".join(["\n".join(lines)] * (len(lines) > 1) + absent)

@@ -1,0 +1,71 @@
+"""Two rows against each other, whichever way it falls, and what cannot be compared."""
+
+import pytest
+from test_show import record
+
+from fer_lib import versus
+from fer_lib.errors import FerError
+
+
+def test_verdict_says_better_worse_and_not_clear():
+    better = [record("A", s, 60) for s in range(3)] + [record("B", s, 80 + s) for s in range(3)]
+    text = versus.verdict(better, "A", "B")
+    assert "**B against A:** +21.0 points" in text and "over 3 seeds, which leaves out zero" in text
+    assert "0 to 20 (p = 1.9e-06)" in text
+    assert "-21.0 points" in versus.verdict(better, "B", "A")
+    mixed = [record("A", s, 60) for s in range(3)] + [record("B", s, 60 + d) for s, d in enumerate((-9, 8, 2))]
+    assert "which includes zero: no clear difference" in versus.verdict(mixed, "A", "B")
+
+
+def test_verdict_compares_the_seeds_that_both_rows_have():
+    one = versus.verdict([record("A", 0, 60), record("A", 1, 60), record("B", 0, 70)], "A", "B")
+    assert "+10.0 points of accuracy, one seed, so no interval. Faces" in one and "nan" not in one
+    assert "over 2 seeds" in versus.verdict([record(row, s, 50 + s) for row, n in (("A", 3), ("B", 2)) for s in range(n)], "A", "B")
+
+
+def test_verdict_refuses_what_cannot_be_compared():
+    with pytest.raises(FerError, match="with a common seed"):
+        versus.verdict([record("A", 0, 60), record("B", 1, 60)], "A", "B")
+    runs = [record(row, s, 60) for row in "AB" for s in range(2)]
+    runs[0].fingerprint = {"test": "other"}
+    with pytest.raises(FerError, match="measured on different faces"):
+        versus.verdict(runs, "A", "B")
+
+
+def test_verdict_takes_the_folds_of_a_seed_together():
+    runs = []
+    for row, figures in {"A": (50, 60, 60), "B": (90, 90, 60)}.items():
+        for seed in (0, 1):
+            for fold, right in enumerate(figures):
+                run = record(row, seed, right)
+                run.fold, run.fingerprint = fold, {"test": f"fold {fold}"}
+                runs.append(run)
+    text = versus.verdict(runs, "A", "B")
+    assert "+23.3 points" in text and "0 to 70 (p" in text
+    with pytest.raises(FerError, match="Two records of baseline B on faces, seed 1, fold 2: compare one kind"):
+        versus.verdict([*runs, runs[-1]], "A", "B")
+    with pytest.raises(FerError, match="measured on different faces"):
+        versus.verdict(runs[:-1], "A", "B")
+
+
+def test_the_table_reads_interval_and_tests_together():
+    runs = [record("A", s, 60 + s) for s in range(3)] + [record("B", s, 80 + s) for s in range(3)]
+    text = versus.verdicts(runs, [("A", "B"), ("B", "A"), ("A", "C")])
+    lines = text.split("\n")
+    assert "| B − A | +20.0 [+20.0, +20.0] | 0 : 20" in lines[2] and lines[2].endswith("| **clear** |")
+    assert "| A − B | -20.0" in lines[3] and lines[-1] == "**C against A:** not recorded yet."
+    assert versus.verdicts(runs, [("A", "C")]) == "**C against A:** not recorded yet."
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reading"),
+    [
+        ((60, 61, 62), (62, 63, 64), "interval alone"),  # two faces more in each seed: no test notices
+        ((50, 50, 50), (60, 70, 95), "tests alone"),
+        ((60, 61, 62), (80, 40, 62), "not clear"),
+        ((60,), (80,), "one seed"),
+    ],
+)
+def test_what_speaks_for_a_difference_is_named(first, second, reading):
+    runs = [record(row, s, x) for row, values in (("A", first), ("B", second)) for s, x in enumerate(values)]
+    assert versus.versus(runs, "A", "B").reading == reading
