@@ -14,6 +14,7 @@ from torch import Tensor
 from fer_lib.evaluate import mean_interval
 from fer_lib.record import Record, differences, seed_figures
 from fer_lib.show import COLOURS, say_if_empty
+from fer_lib.versus import gain
 
 # What is not the row in question is grey; marker and dash tell the rows apart.
 _OTHERS = [("#1a1a1a", "s", "-"), ("#6b6b6b", "^", "--"), ("#9a9a9a", "D", "-."), ("#1a1a1a", "v", ":")]
@@ -27,28 +28,6 @@ def over_seeds(records: Sequence[Record], row: str, name: str) -> tuple[float, f
     """
     found = seed_figures(records, row, name)
     return mean_interval(list(found.values())) if found else None
-
-
-def gain(records: Sequence[Record], first: str, second: str, name: str) -> tuple[float, float, float] | None:
-    """What ``second`` has more than ``first``: mean and 95 % interval over common seeds; ``None`` below two.
-
-    Explained in: book/ll_fer.ipynb
-    """
-    each = list(differences(records, first, second, name).values())
-    return mean_interval(each) if len(each) > 1 else None
-
-
-def gain_sentence(records: Sequence[Record], first: str, second: str, name: str, unit: str, digits: int = 2) -> str:
-    """:func:`gain` in words, whichever way it falls; or that there is no record yet.
-
-    Explained in: book/ll_fer.ipynb
-    """
-    found = gain(records, first, second, name)
-    if found is None:
-        return f"{second} against {first}: no two common seeds are recorded yet."
-    mean, low, high = (f"{value:+.{digits}f}" for value in found)
-    side = "more" if found[1] > 0 else "less" if found[2] < 0 else "no clear difference: the interval includes zero"
-    return f"{second} against {first}: {mean} {unit}, 95 % interval {low} to {high}: {side}."
 
 
 def missing(records: Sequence[Record], rows: Sequence[str]) -> str:

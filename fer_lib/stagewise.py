@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fer_lib.record import Record
-from fer_lib.restoration import gain, over_seeds
+from fer_lib.restoration import over_seeds
 from fer_lib.show import COLOURS, say_if_empty
+from fer_lib.versus import gain
 
 _GREYS = [("#1a1a1a", "s", "--"), ("#6b6b6b", "^", "-."), ("#9a9a9a", "D", ":"), ("#1a1a1a", "v", "-")]
 _GREYS += [("#6b6b6b", "P", "--"), ("#9a9a9a", "X", "-")]

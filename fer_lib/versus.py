@@ -1,6 +1,6 @@
 """One row against another: the difference over seeds with its interval, and a paired test for each seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import torch
 
 from fer_lib.errors import FerError
 from fer_lib.evaluate import PairedTest, mean_interval, paired_test
-from fer_lib.record import Record, by_seed
+from fer_lib.record import Record, by_seed, differences
 
 _HEAD = "| | points of accuracy [95 % interval] | right in one alone, by seed (p) | |\n|---|---|---|---|"
 
@@ -94,3 +94,54 @@ def verdicts(records: Sequence[Record], pairs: Sequence[tuple[str, str]]) -> str
         tests = ", ".join(f"{t.only_first} : {t.only_second} ({t.p_value:.2g})" for t in found.tests)
         lines.append(f"| {second} − {first} | {found.mean:+.1f}{interval} | {tests} | {found.reading} |")
     return "\n\n".join(["\n".join(lines)] * (len(lines) > 1) + absent)
+
+
+def gain(records: Sequence[Record], first: str, second: str, name: str) -> tuple[float, float, float] | None:
+    """What ``second`` has more than ``first``: mean and 95 % interval over common seeds; ``None`` below two.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    each = list(differences(records, first, second, name).values())
+    return mean_interval(each) if len(each) > 1 else None
+
+
+def gain_sentence(records: Sequence[Record], first: str, second: str, name: str, unit: str, digits: int = 2) -> str:
+    """:func:`gain` in words, whichever way it falls; or that there is no record yet.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    found = gain(records, first, second, name)
+    if found is None:
+        return f"{second} against {first}: no two common seeds are recorded yet."
+    mean, low, high = (f"{value:+.{digits}f}" for value in found)
+    side = "more" if found[1] > 0 else "less" if found[2] < 0 else "no clear difference: the interval includes zero"
+    return f"{second} against {first}: {mean} {unit}, 95 % interval {low} to {high}: {side}."
+
+
+def gain_table(records: Sequence[Record], pairs: Sequence[tuple[str, str]], figures: Mapping[str, str], digits: int = 2) -> str:
+    """:func:`gain` of each pair (first, second) in each figure, as a Markdown table; bold where the interval leaves out zero.
+
+    Args:
+        figures: heading -> the figure's name.
+
+    Returns:
+        The table; below it, one sentence each, the pairs without two common seeds.
+
+    Explained in: book/ll_fer.ipynb
+    """
+
+    def cell(found: tuple[float, float, float] | None) -> str:
+        if found is None:
+            return "–"
+        mean, low, high = (f"{value:+.{digits}f}" for value in found)
+        mark = "**" * (found[1] > 0 or found[2] < 0)
+        return f"{mark}{mean}{mark} [{low}, {high}]"
+
+    lines, absent = [f"| | {' | '.join(figures)} |", "|---" * (len(figures) + 1) + "|"], []
+    for first, second in pairs:
+        found = [gain(records, first, second, name) for name in figures.values()]
+        if any(found):
+            lines.append(f"| {second} − {first} | {' | '.join(map(cell, found))} |")
+        else:
+            absent.append(f"**{second} against {first}:** no two common seeds are recorded yet.")
+    return "\n\n".join(["\n".join(lines)] * (len(lines) > 2) + absent)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer_lib import restoration
+from fer_lib import restoration, versus
 from fer_lib.explain import wanted_change
 from fer_lib.methods.method import Method, Prediction
 from fer_lib.record import Record, figure_of
@@ -53,9 +53,9 @@ def test_figures_by_name():
 
 def test_gain_is_over_common_seeds_and_its_sentence_follows_its_sign():
     runs = rows(A4=50, A7=60)[:5]  # the last seed of A7 is not there
-    assert restoration.gain(runs, "A4", "A7", "accuracy") == pytest.approx((10, 10, 10))
-    assert restoration.gain(runs[:4], "A4", "A7", "accuracy") is None
-    say = restoration.gain_sentence
+    assert versus.gain(runs, "A4", "A7", "accuracy") == pytest.approx((10, 10, 10))
+    assert versus.gain(runs[:4], "A4", "A7", "accuracy") is None
+    say = versus.gain_sentence
     assert say(runs, "A4", "A7", "accuracy", "points", 1) == "A7 against A4: +10.0 points, 95 % interval +10.0 to +10.0: more."
     assert say(runs, "A7", "A4", "accuracy", "points").endswith(": less.")
     noisy = [record("A4", s, 50) for s in range(3)] + [record("A7", s, 50 + d) for s, d in enumerate((-9, 8, 2))]
@@ -67,6 +67,15 @@ def test_order_names_the_place_where_it_breaks():
     assert "the order holds" in restoration.order(rows(A1=30, A4=50, A7=60), ("A1", "A4", "A7"))
     assert "A7 is not above A4" in restoration.order(rows(A1=30, A4=60, A7=50), ("A1", "A4", "A7"))
     assert "not all of these rows" in restoration.order(rows(A1=30), ("A1", "A4"))
+
+
+def test_gain_table_has_a_line_a_pair_and_a_column_a_figure():
+    text = versus.gain_table(rows(A4=50, A7=60), [("A4", "A7"), ("A3", "A7")], {"accuracy": "accuracy", "no such": "nothing"}, 1)
+    lines = text.split("\n")
+    assert lines[0] == "| | accuracy | no such |" and lines[1] == "|---|---|---|"
+    assert lines[2] == "| A7 − A4 | **+10.0** [+10.0, +10.0] | – |"
+    assert lines[-1] == "**A7 against A3:** no two common seeds are recorded yet."
+    assert versus.gain_table([], [("A4", "A7")], {"accuracy": "accuracy"}).startswith("**A7 against A4")
 
 
 def test_missing_names_the_rows_without_a_record():
