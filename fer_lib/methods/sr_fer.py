@@ -139,7 +139,7 @@ def _rows() -> dict[str, dict]:
     }
     for scale in (2, 8):
         other = {"degrade": f"low_resolution:{scale}", "scale": scale}
-        again = ("S1", "S2", "S5", "S5-unguided", "S6", "S8-retrain", "S8-finetune", "S10")
+        again = ("S1", "S2", "S5", "S5-unguided", "S6", "S8-retrain", "S8-finetune", "S10", "S10-unguided")
         rows |= {f"{row}x{scale}": {**rows[row], **other} for row in again}
     return rows
 
