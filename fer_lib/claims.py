@@ -96,7 +96,10 @@ CLAIMS: tuple[Claim, ...] = (
         "sr_fer", "Prediction consistency narrows the gap between predictions on restored and original faces.",
         (Check("S2", "S4", **_GAP),), (Check("S5-unguided", "S4", **_GAP),),
     ),
-    Claim("sr_fer", "It keeps helping over several resolutions.", tuple(Check(f"S2{x}", f"S5{x}") for x in ("x2", "", "x8"))),
+    Claim(
+        "sr_fer", "It keeps helping over several resolutions.",
+        *(tuple(Check(f"{row}{x}", f"S5{x}") for x in ("x2", "", "x8")) for row in ("S2", "S5-unguided")),
+    ),
     Claim(
         "sr_fer", "It helps several super-resolvers.",
         *(tuple(Check(f"S9-{net}-{kind}", f"S9-{net}") for net in ("fsrcnn", "rcan")) for kind in ("alone", "unguided")),

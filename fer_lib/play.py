@@ -158,4 +158,5 @@ def _player(figure: Figure, frame: Callable[[int], None], frames: int, interval:
     html = FuncAnimation(figure, frame, frames=frames, interval=interval).to_jshtml(default_mode=mode)
     plt.close(figure)
     html = re.sub(r"<link[^>]*>", "", html)
+    html = html.replace("<img id=", f'<img alt="Animation of {frames} frames: play it, or move the slider." id=')
     return re.sub(r'<i class="fa ([^"]+)"></i>', lambda icon: _SIGNS[icon[1]], html)

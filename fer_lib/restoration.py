@@ -63,6 +63,20 @@ def trained_with(records: Sequence[Record]) -> str:
     return f"{p['backbone']}, {p['size']} px, {faces}, {p['epochs']} epochs, {len(longest.labels):,} faces measured"
 
 
+def share_kept(records: Sequence[Record], first: str, middle: str, second: str) -> str:
+    """How much of the gain of ``second`` over ``first`` the row ``middle`` has, too, in a sentence.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    whole, part = (gain(records, first, row, "accuracy") for row in (second, middle))
+    if whole is None or part is None:
+        return f"{second} against {first}, and {middle} between them: no two common seeds are recorded yet."
+    return (
+        f"{second} has {whole[0]:+.1f} points of accuracy over {first}. {middle} has {part[0]:+.1f} of them, too; "
+        f"what is left for the difference between {middle} and {second} is {whole[0] - part[0]:+.1f}."
+    )
+
+
 def mechanism_table(
     records: Sequence[Record], rows: Sequence[str], columns: Mapping[str, tuple[str, int]], caption: str
 ) -> Styler:
@@ -97,7 +111,7 @@ def condition_curves(
     def curve(ax: Axes, title: str, row: str, style: dict, shift: float) -> None:
         points = [over_seeds(records, row, f"accuracy/{condition}") for condition in conditions]
         if all(points):
-            _errorbar(ax, np.arange(len(points)) + shift, points, label=row, **style)
+            _line(ax, np.arange(len(points)), points, shift, label=row, **style)
 
     figure = _panels(records, panels, main, curve)
     for ax in figure.axes:
@@ -127,7 +141,7 @@ def stage_curves(
         pairs = [[seed_figures(records, row, name) for name in both] for both in names]
         if all(restored for _, restored in pairs):
             shares = [mean_interval([after[s] / first[s] for s in after]) for first, after in pairs]
-            _errorbar(ax, np.array(stages) + shift, shares, label=row, **style)
+            _line(ax, np.array(stages), shares, shift, label=row, **style)
 
     figure = _panels(records, dict.fromkeys(kinds, rows), main, curve)
     for ax in figure.axes:
@@ -228,7 +242,7 @@ def _panels(records: Sequence[Record], panels: Mapping[str, Sequence[str]], main
         for i, row in enumerate(rows):
             own = (_colour(records), "o", "-") if row == main else next(others)
             style = dict(zip(("color", "marker", "ls"), own, strict=True)) | {"lw": 2.4 if row == main else 1.2}
-            draw(ax, title, row, style, 0.05 * (i - (len(rows) - 1) / 2))
+            draw(ax, title, row, style, 0.04 * (i - (len(rows) - 1) / 2))
         ax.set_title(title)
         _legend(ax, 2)
     return figure
@@ -238,8 +252,11 @@ def _colour(records: Sequence[Record]) -> str:
     return COLOURS[records[0].method] if records else "black"
 
 
-def _errorbar(ax: Axes, x: np.ndarray, points: Sequence[tuple[float, float, float]], **style) -> None:
-    ax.errorbar(x, [point[0] for point in points], _arms(points), ms=5, elinewidth=1, **style)
+def _line(ax: Axes, x: np.ndarray, points: Sequence[tuple[float, float, float]], shift: float, **style) -> None:
+    """A line through the means where they are; only the intervals stand aside, so that they can be told apart."""
+    means = [point[0] for point in points]
+    ax.plot(x, means, ms=5, **style)
+    ax.errorbar(x + shift, means, _arms(points), fmt="none", elinewidth=1, ecolor=style["color"])
 
 
 def _arms(points: Sequence[tuple[float, float, float]]) -> list[list[float]]:

@@ -91,16 +91,18 @@ def test_table_leaves_out_rows_without_records():
 
 def test_curves_draw_mean_and_interval_of_every_row_that_is_there():
     figure = restoration.condition_curves(rows(A1=30, A7=60), {"one": ("A1", "A7"), "two": ("A4", "A7")}, DARK, "A7")
-    curves = figure.axes[0].containers
+    curves = [line for line in figure.axes[0].lines if not line.get_label().startswith("_")]
     assert [c.get_label() for c in curves] == ["A1", "A7"] and len(figure.axes[1].containers) == 1
-    assert np.allclose(curves[1][0].get_ydata(), [61, 30.5])
+    assert np.allclose(curves[1].get_ydata(), [61, 30.5]) and np.allclose(curves[1].get_xdata(), [0, 1])
+    chance = 100 / len(rows(A1=30)[0].confusion)
+    assert any(np.allclose(line.get_ydata(), chance) for line in figure.axes[0].lines)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["good", "severe"]
-    assert curves[1][0].get_color() == restoration.COLOURS["ll_fer"] != curves[0][0].get_color()
+    assert curves[1].get_color() == restoration.COLOURS["ll_fer"] != curves[0].get_color()
 
 
 def test_stage_curves_are_shares_of_the_degraded_distance():
     figure = restoration.stage_curves(rows(A7=60), {"stage maps": "feature_distance"}, ("A4", "A7"), "A7", "dark")
-    assert np.allclose(figure.axes[0].containers[0][0].get_ydata(), [0.25] * 4)
+    assert np.allclose(figure.axes[0].lines[0].get_ydata(), [0.25] * 4)
 
 
 def test_tradeoff_and_gains_put_points_where_the_records_say():
@@ -111,6 +113,12 @@ def test_tradeoff_and_gains_put_points_where_the_records_say():
     ax = restoration.gains(rows(A4=50, A7=60), [("A4", "A7"), ("A4", "A6")], "psnr_restored", "dB")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["A6 − A4", "A7 − A4"]
     assert any(np.allclose(line.get_xdata(), 5) and np.allclose(line.get_ydata(), 1) for line in ax.lines)
+
+
+def test_share_kept_splits_a_gain():
+    said = restoration.share_kept(rows(A4=50, A5=57, A7=60), "A4", "A5", "A7")
+    assert "A7 has +10.0 points of accuracy over A4. A5 has +7.0 of them, too" in said and said.endswith("is +3.0.")
+    assert "recorded yet" in restoration.share_kept(rows(A4=50, A7=60), "A4", "A5", "A7")
 
 
 def test_a_caption_speaks_of_the_rows_that_learn():
