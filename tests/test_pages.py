@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,12 @@ class TestPage:
         article = soup(html / "book" / f"{name}.html").find("article")
         assert article.find("h1")
         assert "Traceback (most recent call last)" not in article.get_text()
+
+    def test_every_table_is_drawn(self, html, name):
+        said = soup(html / "book" / f"{name}.html").find("article")
+        for code in said.find_all("pre"):
+            code.decompose()
+        assert not re.search(r"\|\s*[-—]+\s*\|", said.get_text())
 
     def test_every_picture_is_there_and_is_described(self, html, name):
         page = html / "book" / f"{name}.html"
