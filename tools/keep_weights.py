@@ -14,13 +14,13 @@ from fer_lib.emotions import NAMES
 from fer_lib.record import Record, read_record, record_path
 from fer_lib.run import WEIGHTS
 
-KEPT = {"ll_fer": ("A4", "A4-zero-dce", "A7"), "sr_fer": ("S2", "S5", "S6")}
+KEPT = {"ll_fer": ("A4", "A4-zero-dce", "A7", "A8", "A9-detail"), "sr_fer": ("S2", "S5", "S6", "S9-fsrcnn", "S9-rcan")}
 CARD = """# Restorers that come with the book
 
 Written by `tools/keep_weights.py`; `fer_lib.kept.load_restorer` loads them.
 
-**What they are.** The restoring networks of two cascades: LLENet and Zero-DCE, which light up dark faces, and EDSR, small
-edition, which enlarges faces of 16 pixels to 64. One file a row of the ablation tables in the chapters `ll_fer` and `sr_fer`,
+**What they are.** The restoring networks of two cascades: LLENet and Zero-DCE, which light up dark faces, and small
+editions of EDSR, FSRCNN and RCAN, which enlarge faces of 16 pixels to 64. One file a row of the ablation tables in the chapters `ll_fer` and `sr_fer`,
 16-bit weights.
 
 **Data.** Procedural faces of this book (`make_faces`), training split, {faces:,} faces, {epochs} epochs, seed 0. No photograph and no
