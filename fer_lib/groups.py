@@ -117,9 +117,12 @@ def group_dots(ax: Axes, found: Mapping[str, Groups | None], colours: Mapping[st
     known = {name: groups for name, groups in found.items() if groups}
     for i, ((name, groups), mark) in enumerate(zip(known.items(), "os^Dv", strict=False)):
         values = list(groups.recall.values())
-        x = [k + 0.08 * (i - (len(known) - 1) / 2) for k in range(len(values))]
+        x, means = range(len(values)), [v for v, _, _ in values]
+        ax.plot(x, means, f"{mark}-", color=colours[name], label=name, ms=6, lw=1.2)
+        # Only the intervals stand aside, so that they can be told apart.
+        aside = [k + 0.08 * (i - (len(known) - 1) / 2) for k in x]
         arms = [[v - low for v, low, _ in values], [high - v for v, _, high in values]]
-        ax.errorbar(x, [v for v, _, _ in values], arms, fmt=f"{mark}-", color=colours[name], label=name, ms=6, lw=1.2)
+        ax.errorbar(aside, means, arms, fmt="none", ecolor=colours[name], elinewidth=1.2)
         ax.set_xticks(range(len(values)), [group.replace(" ", "\n") for group in groups.recall])
     if known:
         ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.18))

@@ -42,8 +42,11 @@ def stage_lines(
         if all(points):
             drawn = True
             arms = np.nan_to_num([[m - low for m, low, _ in points], [high - m for m, _, high in points]])
-            x = np.array(stages) + 0.06 * (i - (len(lines) - 1) / 2)
-            ax.errorbar(x, [p[0] for p in points], arms, label=label, ms=5, elinewidth=1, **_style(label, main, i))
+            style, means = _style(label, main, i), [p[0] for p in points]
+            ax.plot(stages, means, label=label, ms=5, **style)
+            # Only the intervals stand aside, so that they can be told apart.
+            aside = np.array(stages) + 0.05 * (i - (len(lines) - 1) / 2)
+            ax.errorbar(aside, means, arms, fmt="none", elinewidth=1, ecolor=style["color"])
     if against:
         ax.axhline(0, color="black", lw=1, ls=":")
     ax.set(xticks=stages, xlabel="stage")

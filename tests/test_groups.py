@@ -63,7 +63,7 @@ def test_dots_stand_where_the_figures_are(records):
     ax, empty = plt.subplots(1, 2)[1]
     found = groups.recall_by_group(records, "X", "tone")
     groups.group_dots(ax, {"X": found, "Y": None}, {"X": COLOURS["baseline"], "Y": "black"})
-    assert ax.containers[0][0].get_ydata().tolist() == pytest.approx([v for v, _, _ in found.recall.values()])
+    assert ax.lines[0].get_ydata() == pytest.approx([v for v, _, _ in found.recall.values()])
     assert [t.get_text() for t in ax.get_xticklabels()][2] == "darkest\nthird"
     groups.group_dots(empty, {"Y": None}, {})
     assert "no record yet" in {t.get_text() for t in empty.texts}

@@ -31,11 +31,11 @@ def test_stage_lines_show_means_over_seeds_and_differences_by_seed():
     figure, (left, right) = plt.subplots(1, 2)
     stagewise.stage_lines(left, records, LINES, "B4", range(1, 5))
     stagewise.stage_lines(right, records, LINES, "B4", range(1, 5), against="B1")
-    levels = {c.get_label(): c[0] for c in left.containers}
+    levels = {line.get_label(): line for line in left.lines}
     assert levels["B1"].get_ydata() == pytest.approx([21, 31, 41, 51])
     assert levels["B4"].get_color() == stagewise.COLOURS["clcl"] != levels["B1"].get_color()
-    assert [c.get_label() for c in right.containers] == ["B4"]
-    assert right.containers[0][0].get_ydata() == pytest.approx([10] * 4)
+    assert len(right.containers) == 1
+    assert {line.get_label(): line for line in right.lines}["B4"].get_ydata() == pytest.approx([10] * 4)
 
 
 def test_stage_lines_without_records_say_so():
