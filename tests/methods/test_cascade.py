@@ -228,7 +228,13 @@ def test_psnr_and_ssim_against_numpy():
     assert np.allclose(psnr(torch.tensor(a), torch.tensor(b), where), inside, atol=1e-3)
     assert psnr(torch.tensor(a), torch.tensor(a)).tolist() == [80.0] * 3
     ours = structural_similarity_index_measure(torch.tensor(a), torch.tensor(b), data_range=1.0, reduction="none")
-    assert np.allclose(ours, [ssim_by_hand(x, y) for x, y in zip(a, b, strict=True)], atol=1e-3)
+    by_hand = [ssim_by_hand(x, y) for x, y in zip(a, b, strict=True)]
+    assert np.allclose(ours, by_hand, atol=1e-3)
+    # The loss has kornia's, over the whole batch: the same windows.
+    method = build("ll_fer")
+    method.restorer(torch.tensor(a))  # leaves its curves, which another term wants
+    term = method.reconstruction(torch.tensor(a), torch.tensor(b), torch.tensor(a))["ssim"]
+    assert term.weight * term.value.item() == pytest.approx(0.5 * (1 - np.mean(by_hand)), abs=2e-3)
 
 
 def ssim_by_hand(a, b):
