@@ -68,13 +68,36 @@ def share_kept(records: Sequence[Record], first: str, middle: str, second: str) 
 
     Explained in: book/ll_fer.ipynb
     """
-    whole, part = (gain(records, first, row, "accuracy") for row in (second, middle))
-    if whole is None or part is None:
+    whole, part, rest = (gain(records, a, b, "accuracy") for a, b in ((first, second), (first, middle), (middle, second)))
+    if whole is None or part is None or rest is None:
         return f"{second} against {first}, and {middle} between them: no two common seeds are recorded yet."
+    if whole[1] <= 0:
+        low, high = (f"{x:+.1f}" for x in whole[1:])
+        return f"{second} has no clear gain over {first} ({whole[0]:+.1f} [{low}, {high}]): there is nothing to share out."
     return (
         f"{second} has {whole[0]:+.1f} points of accuracy over {first}. {middle} has {part[0]:+.1f} of them, too; "
-        f"what is left for the difference between {middle} and {second} is {whole[0] - part[0]:+.1f}."
+        f"what is left for the difference between {middle} and {second} is {rest[0]:+.1f} [{rest[1]:+.1f}, {rest[2]:+.1f}]."
     )
+
+
+def still_learning(records: Sequence[Record], rows: Sequence[str], term: str) -> str:
+    """By how much a loss term of some rows still fell in their last epoch, seed by seed, and what follows, in a sentence.
+
+    Args:
+        term: as the history names it, ``restorer/pixels``.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    said, falls = [], []
+    for row in rows:
+        ends = [[epoch[term] for epoch in r.history[-2:] if term in epoch] for r in records if r.row == row]
+        own = [100 * (1 - b / a) for a, b in (pair for pair in ends if len(pair) == 2)]
+        said += [f"{row} {', '.join(f'{x:.1f}' for x in own)}"] * bool(own)
+        falls += own
+    if not falls:
+        return ""
+    follows = "no restorer here is done learning" if min(falls) > 0.5 else "some are done learning, others are not" if max(falls) > 0.5 else "they are done learning"
+    return f"In the last epoch the loss `{term.split('/')[1]}` still fell by so many percent, seed by seed: {'; '.join(said)}. At this size of training, {follows}."
 
 
 def mechanism_table(

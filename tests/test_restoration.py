@@ -117,8 +117,18 @@ def test_tradeoff_and_gains_put_points_where_the_records_say():
 
 def test_share_kept_splits_a_gain():
     said = restoration.share_kept(rows(A4=50, A5=57, A7=60), "A4", "A5", "A7")
-    assert "A7 has +10.0 points of accuracy over A4. A5 has +7.0 of them, too" in said and said.endswith("is +3.0.")
+    assert "A7 has +10.0 points of accuracy over A4. A5 has +7.0 of them, too" in said and said.endswith("is +3.0 [+3.0, +3.0].")
+    assert "A7 has no clear gain over A4" in restoration.share_kept(rows(A4=60, A5=57, A7=50), "A4", "A5", "A7")
     assert "recorded yet" in restoration.share_kept(rows(A4=50, A7=60), "A4", "A5", "A7")
+
+
+def test_whether_restorers_are_done_learning_is_read_off_the_last_epochs():
+    def told(*losses):
+        history = [{"epoch": k, "val_accuracy": 0.5, "restorer/pixels": x} for k, x in enumerate(losses)]
+        return restoration.still_learning([r.model_copy(update={"history": history}) for r in rows(S2=50)], ("S2", "S5"), "restorer/pixels")
+
+    assert "S2 10.0" in told(2.0, 1.0, 0.9) and "no restorer here is done" in told(2.0, 1.0, 0.9)
+    assert "they are done learning" in told(2.0, 1.0, 1.0) and restoration.still_learning([], ("S2",), "restorer/pixels") == ""
 
 
 def test_a_caption_speaks_of_the_rows_that_learn():
