@@ -40,9 +40,8 @@ def cluster_means(points: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     member = F.one_hot(own, k).to(points.dtype)  # (G, N, k)
     counts = member.sum(1)
-    # Products and sums, no matrix product: mixed precision would round that to 16 bits.
-    sums = torch.stack([(member[..., c, None] * points).sum(1) for c in range(k)], 1)
-    return sums / counts.clamp(min=1)[..., None], counts
+    with torch.autocast(points.device.type, enabled=False):  # mixed precision would round a product to 16 bits
+        return member.mT @ points / counts.clamp(min=1)[..., None], counts
 
 
 def cosines(points: Tensor, centroids: Tensor) -> Tensor:
@@ -68,15 +67,16 @@ def nearest(points: Tensor, centroids: Tensor) -> Tensor:
 
 
 def _distances(points: Tensor, centroids: Tensor) -> Tensor:
-    """Squared distances (G, N, k)."""
-    return torch.stack([(points - c[:, None]).square().sum(2) for c in centroids.unbind(1)], 2)
+    """Squared distances (G, N, k), less the square of each point, which they share."""
+    with torch.autocast(points.device.type, enabled=False):
+        return centroids.square().sum(2)[:, None] - 2 * points @ centroids.mT
 
 
 def _spread_start(points: Tensor, k: int, seed: int) -> Tensor:
     """k of the points: the first by lot, each further one with a chance that grows with its squared distance."""
-    draws = torch.rand(k, generator=torch.Generator().manual_seed(seed)).to(points.device)
+    draws = torch.rand(k, generator=torch.Generator().manual_seed(seed)).tolist()
     rows = torch.arange(len(points), device=points.device)
-    chosen = [points[:, int(draws[0].item() * points.shape[1])]]
+    chosen = [points[:, int(draws[0] * points.shape[1])]]
     apart = (points - chosen[0][:, None]).square().sum(2)  # (G, N)
     for draw in draws[1:]:
         reach = apart.cumsum(1)
