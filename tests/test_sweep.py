@@ -1,10 +1,14 @@
 """Sweep files: every fault said before the first run; what is finished stays, what changed runs again, one failure is alone."""
 
 import json
+import shlex
+import subprocess
+from pathlib import Path
 
 import nbformat
 import pytest
 
+from fer_lib import __main__ as command
 from fer_lib import sweep
 from fer_lib.errors import FerError
 from fer_lib.parameters import Parameters
@@ -154,3 +158,20 @@ def test_two_reruns_in_one_folder_are_refused(tmp_path):
     path = write(tmp_path, "baseline: {rows: [R0], profile: smoke}")
     with sweep._alone(tmp_path), pytest.raises(FerError, match="Another rerun is at work in"):
         rerun(str(path), tmp_path)
+
+
+@pytest.mark.parametrize("options", ["", "--resources gpu=2 --workflow-profile 'a b'"])
+def test_make_hands_options_on_to_snakemake(monkeypatch, options):
+    """What ``make rerun`` types, read by the command line: names before ``--``, snakemake's options behind it."""
+    words = ["make", "-n", "-o", "install", "rerun", "SWEEP=clcl", "CORES=2", "OUT=there", f"ARGS={options}"]
+    typed = subprocess.run(words, cwd=sweep.ROOT, capture_output=True, text=True, check=True).stdout
+    given = []
+    monkeypatch.setattr(command, "rerun", lambda *arguments: given.append(arguments) or 0)
+    assert command.main(shlex.split(typed)[3:]) == 0
+    assert given == [("clcl", Path("there"), 2, tuple(shlex.split(options)))]
+
+
+def test_only_a_rerun_hands_options_on(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["records", "runs", "--", "--resources", "gpu=2"])
+    assert "only rerun hands on what follows --: leave out --resources gpu=2" in capsys.readouterr().err
