@@ -5,14 +5,16 @@ import os
 import sys
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from fer_lib.data import check_dataset
 from fer_lib.errors import FerError
 from fer_lib.ledger import export, ledger, promote
 from fer_lib.methods import METHODS
 from fer_lib.parameters import PROFILES, Parameters
 from fer_lib.record import RESULTS, find_records
+from fer_lib.rerun import rerun
 from fer_lib.run import RUNS, run
-from fer_lib.sweep import rerun
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,8 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.call(options)
     except FerError as error:
-        print(f"fer_lib: {error}", file=sys.stderr)
-        return 2
+        said = str(error)
+    except SafetensorError as error:
+        said = f"A file of weights failed ({error}): free some space, or delete the damaged file, and start again."
+    print(f"fer_lib: {said}", file=sys.stderr)
+    return 2
 
 
 def _run(options: argparse.Namespace) -> int:
