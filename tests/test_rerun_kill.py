@@ -14,6 +14,7 @@ import psutil
 import pytest
 from trivial_book import start, started, write_book
 
+from fer_lib import sweep
 from fer_lib.parameters import Parameters
 from fer_lib.record import find_records, record_path
 from fer_lib.rerun import unfinished
@@ -41,9 +42,10 @@ def kill(batch, out: Path, begun: int) -> None:
 
 
 @pytest.mark.parametrize(("runs", "kills"), [(6, 1), pytest.param(200, 2, marks=pytest.mark.slow)])
-def test_killed_and_started_again(tmp_path, runs, kills):
+def test_killed_and_started_again(tmp_path, monkeypatch, runs, kills):
     out, path = tmp_path / "runs", tmp_path / "many.yaml"
     book = write_book(tmp_path / "book", out)
+    monkeypatch.setattr(sweep, "CHAPTERS", book)
     path.write_text(f"baseline: {{rows: [R0], seeds: {list(range(runs))}, profile: smoke}}")
     command = (book, "rerun", str(path), "--out", str(out), "--cores", "2")
     calls, done, figures = [0], set(), []
