@@ -1,12 +1,14 @@
 """Records: whole or absent, read back as written, stale when and only when the sources that matter change."""
 
 import json
+import shutil
 
 import pytest
 
 from fer_lib import record as module
 from fer_lib import sources as origin
 from fer_lib.errors import FerError
+from fer_lib.methods import METHODS
 from fer_lib.record import Record, read_record, read_records, record_path, summarize, write_record
 from fer_lib.sources import _bare, sources
 
@@ -96,6 +98,26 @@ def test_sources_change_with_code_and_not_with_words(tmp_path, monkeypatch):
     assert sources("a", "faces") == first
     (library / "nets/c.py").write_text('"""Words."""\n\nx = 3\n')
     assert sources("a", "faces") != first
+
+
+@pytest.mark.parametrize(
+    ("module", "touched"),
+    [
+        ("methods/clcl.py", {"clcl"}),
+        ("methods/lnl.py", {"lnl"}),
+        ("train.py", set(METHODS)),
+        ("sweep.py", set()),
+    ],
+)
+def test_an_edited_module_makes_exactly_the_runs_stale_that_rest_on_it(tmp_path, monkeypatch, module, touched):
+    """On the true library: an edited ``clcl.py`` makes the runs of clcl stale, and those of lnl stay."""
+    shutil.copytree(origin.LIBRARY, tmp_path / "fer_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(origin, "LIBRARY", tmp_path / "fer_lib")
+    records = [make(method=method, sources=sources(method, "faces")) for method in METHODS]
+    assert not any(record.stale() for record in records)
+    with (tmp_path / "fer_lib" / module).open("a") as source:
+        source.write("\nEDITED = True\n")
+    assert {record.method for record in records if record.stale()} == touched
 
 
 def test_a_new_row_leaves_the_others_valid():
