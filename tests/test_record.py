@@ -1,7 +1,11 @@
 """Records: whole or absent, read back as written, stale when and only when the sources that matter change."""
 
 import json
+import os
+import random
 import shutil
+import signal
+import time
 
 import pytest
 
@@ -45,6 +49,22 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(FerError, match="could not be written \\(No space left on device\\)"):
         place(tmp_path, make())
     assert not list((tmp_path / "baseline").iterdir())
+
+
+def test_a_writer_that_is_killed_leaves_whole_records(tmp_path):
+    """SIGKILL at random moments while one process writes the same record over and over."""
+    record = make(predicted="0" * 1_000_000)
+    path = place(tmp_path, record)
+    for _ in range(20):
+        writer = os.fork()
+        if writer == 0:
+            while True:
+                write_record(record, path)
+        time.sleep(random.uniform(0, 0.1))
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+        assert read_record(path) == record
+    assert [found.name for found in tmp_path.rglob("*.json")] == [path.name]
 
 
 def test_not_a_number_is_never_written(tmp_path):

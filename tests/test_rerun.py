@@ -1,6 +1,5 @@
 """Reruns: what is finished stays, what changed runs again, and whatever fails ends in its one sentence, the others unharmed."""
 
-import fcntl
 import json
 import os
 import subprocess
@@ -9,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 from trivial_book import start, started, template, write_book
@@ -152,22 +152,36 @@ def test_data_that_may_not_be_read_stops_before_the_first_run(tmp_path, out, pla
 
 
 def test_a_second_batch_in_the_folder_is_refused_and_the_first_unharmed(tmp_path, out, place):
-    path = place(ONE, "for _ in range(1200): (folder / 'go').exists() or time.sleep(0.05)")
-    first = start(tmp_path / "book", "rerun", path, "--out", str(out))
+    path = place(ONE, "for _ in range(1200): (folder / 'go').exists() or time.sleep(0.1)")
+    command = (tmp_path / "book", "rerun", path, "--out", str(out))
+    first = start(*command)
     wait_for(lambda: started(out))
     refusal = f"Another rerun is at work in {out}: wait for it, or name another folder"
     with pytest.raises(FerError, match=refusal):
         rerun(path, out)
-    # Killed alone, it leaves snakemake and its run behind, and the folder stays theirs.
+    # Killed alone, it leaves snakemake behind, and the folder stays held.
+    (snakemake,) = psutil.Process(first.pid).children()
     first.kill()
     first.wait()
     with pytest.raises(FerError, match=refusal):
         rerun(path, out)
+    # Then the run alone is left, as on a cluster: a second batch waits for it, and does not repeat it.
+    snakemake.kill()
+    second = start(*command)
+    wait_for(lambda: waits(second.pid))
     (out / "go").touch()
-    wait_for(lambda: free(out))
-    said = []
-    assert rerun(path, out, log=said.append) == 0 and said[0].endswith("1 finished, 0 to do")
-    assert started(out) == ["faces 0"]
+    said, errors = second.communicate(timeout=120)
+    assert second.returncode == 0 and "1 of 1 runs made their record" in said, errors
+    assert started(out) == ["faces 0"] and read_record(made(out, 0)).seed == 0
+
+
+def waits(batch: int) -> bool:
+    """Whether a run of the batch has been waiting for two seconds for its turn."""
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(batch).children(recursive=True):
+            if any(word.endswith("alone.py") for word in child.cmdline()[1:2]):
+                return time.time() - child.create_time() > 2
+    return False
 
 
 def wait_for(what, seconds: float = 120) -> None:
@@ -175,15 +189,6 @@ def wait_for(what, seconds: float = 120) -> None:
     while not what():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.1)
-
-
-def free(out: Path) -> bool:
-    with (out / "rerun.lock").open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
 
 
 @pytest.fixture

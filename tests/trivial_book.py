@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # The command line, with the chapters of another folder.
 COMMAND = "import sys, pathlib; from fer_lib import sweep, __main__; sweep.CHAPTERS = pathlib.Path(sys.argv[1]); sys.exit(__main__.main(sys.argv[2:]))"
 
-# It says that it started, and writes the record that a run of this seed would have written, as write_record does.
+# It says that it started, and writes the record that a run of this seed would have written, as write_record does,
+# but slowly, so that a kill often cuts it off.
 CODE = """
 import json, os, time
 from pathlib import Path
@@ -28,7 +29,12 @@ record = json.loads((folder / "template.json").read_text()) | {"seed": seed}
 path = folder / method / f"{row}-{dataset}-{profile}-seed{seed}.json"
 path.with_suffix(".safetensors").touch()
 part = path.with_suffix(f".{os.getpid()}.part")
-part.write_text(json.dumps(record))
+text = json.dumps(record)
+with part.open("w") as stream:
+    for piece in (text[:1000], text[1000:]):
+        stream.write(piece)
+        stream.flush()
+        time.sleep(0.5)
 os.replace(part, path)
 """
 
