@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -28,7 +29,7 @@ def finished(out: Path, runs: int) -> set[str]:
 
 
 def kill(batch, out: Path, begun: int) -> None:
-    """SIGKILL to the whole process group, a random moment after ``begun`` starts; returns when nothing of it is left."""
+    """SIGKILL to the whole batch, a random moment after ``begun`` starts; returns when nothing of it is left."""
     end = time.monotonic() + PATIENCE
     while len(started(out)) < begun:
         assert batch.poll() is None and time.monotonic() < end, "the batch ended before it could be killed"
@@ -36,8 +37,11 @@ def kill(batch, out: Path, begun: int) -> None:
     time.sleep(random.uniform(0, 3))
     family = psutil.Process(batch.pid).children(recursive=True)
     os.killpg(batch.pid, signal.SIGKILL)
+    # Kernels have groups of their own, and would write on for a second until they see that papermill has gone.
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     batch.communicate()
-    # A kernel has a group of its own, and goes when it sees that papermill has gone.
     assert not psutil.wait_procs(family, timeout=60)[1]
 
 
