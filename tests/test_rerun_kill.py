@@ -54,12 +54,13 @@ def test_killed_and_started_again(tmp_path, monkeypatch, runs, kills):
     command = (book, "rerun", str(path), "--out", str(out), "--cores", "2")
     calls, done, figures = [0], set(), []
     for k in range(kills):
-        # Anywhere in the middle of its share of the runs.
-        kill(start(*command), out, calls[-1] + random.randint(1, max(1, runs // (kills + 1))))
+        # Two run at once: with the third, one at least is finished.
+        kill(start(*command), out, calls[-1] + random.randint(3, runs // (kills + 1)))
         again = done & set(started(out)[calls[-1] :])
         assert not again, f"finished before call {k + 1}, and repeated by it: {again}"
         calls.append(len(started(out)))
         done = finished(out, runs)
+        assert len(find_records(out)) == len(done), "a record is half-written"
         figures.append({"starts": calls[-1], "finished": len(done)})
     last = start(*command)
     said, errors = last.communicate(timeout=PATIENCE)
