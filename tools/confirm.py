@@ -3,6 +3,7 @@
 BASE is a commit at which the records were valid. Each (method, row, dataset) of the stale records is
 run at ``smoke`` by BASE's code and by today's. If weights, history, predictions and figures agree to the
 last bit, the records get today's digest, and today's commit under ``confirmed``; else they stay stale.
+A parameter that BASE did not know is added with the value that it has in that row today.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPARED = ("parameters", "fingerprint", "history", "metrics", "labels", "predicted", "chosen", "mechanism")
+COMPARED = ("fingerprint", "history", "metrics", "labels", "predicted", "chosen", "mechanism")
 Key = tuple[str, str, str]
 
 
@@ -34,7 +35,8 @@ def outcome(key: Key, data: str, out: str) -> dict:
         del epoch["seconds"]
     parts = {name: hashlib.sha256(json.dumps(record[name]).encode()).hexdigest() for name in COMPARED}
     parts["weights"] = hashlib.sha256(done.path.with_suffix(".safetensors").read_bytes()).hexdigest()
-    return {"sources": sources(method, dataset), **parts}
+    made_by = sources(method, dataset, *filter(None, [record["parameters"].get("recognizer")]))
+    return {"sources": made_by, "parameters": record["parameters"], **parts}
 
 
 def outcomes(tree: Path, keys: list[Key], data: dict[str, str]) -> dict[Key, dict]:
@@ -67,12 +69,17 @@ def confirm(base: str, folder: Path, data: dict[str, str]) -> int:
             reason = f"was not valid at {base} either"
         else:
             differ = [name for name in (*COMPARED, "weights") if before[key][name] != after[key][name]]
+            old, new = (x[key]["parameters"] for x in (before, after))
+            if any(new.get(name) != value for name, value in old.items()):
+                differ.append("parameters")
+            added = {name: value for name, value in new.items() if name not in old}
             reason = f"now differs in {', '.join(differ)}" if differ else ""
         if reason:
             left += 1
             print(f"{path.stem} stays stale: {reason}")
         else:
-            write_record(record.model_copy(update={"sources": after[key]["sources"], "confirmed": commit()}), path)
+            renewed = {"sources": after[key]["sources"], "confirmed": commit(), "parameters": record.parameters | added}
+            write_record(record.model_copy(update=renewed), path)
     print(f"{len(stale) - left} of {len(stale)} stale records confirmed")
     return left
 
