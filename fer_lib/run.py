@@ -1,5 +1,6 @@
 """Parameters in, one record out: what the chapters, the command line and the sweeps all call."""
 
+import json
 import os
 import resource
 import sys
@@ -204,8 +205,10 @@ def _recognizer(parameters: Parameters, classes: int, log) -> Method:
 
 
 def _write(record: Record, path: Path, method: Method) -> None:
-    """The weights, then the record; then the checkpoint is no longer needed."""
-    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, path.with_suffix(".safetensors"))
+    """The weights, with what they are of, then the record; then the checkpoint is no longer needed."""
+    about = record.model_dump(include={"method", "row", "dataset", "profile", "seed", "parameters"})
+    said = {"run": json.dumps(about | {"classes": len(record.confusion)})}
+    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, path.with_suffix(".safetensors"), said)
     write_record(record, path)
     path.with_suffix(".ckpt").unlink(missing_ok=True)
 

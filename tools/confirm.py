@@ -13,7 +13,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPARED = ("fingerprint", "history", "metrics", "labels", "predicted", "chosen", "mechanism")
@@ -34,7 +37,8 @@ def outcome(key: Key, data: str, out: str) -> dict:
     for epoch in record["history"]:
         del epoch["seconds"]
     parts = {name: hashlib.sha256(json.dumps(record[name]).encode()).hexdigest() for name in COMPARED}
-    parts["weights"] = hashlib.sha256(done.path.with_suffix(".safetensors").read_bytes()).hexdigest()
+    weights = load_file(done.path.with_suffix(".safetensors"))
+    parts["weights"] = hashlib.sha256(b"".join(name.encode() + weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
     made_by = sources(method, dataset, *filter(None, [record["parameters"].get("recognizer")]))
     return {"sources": made_by, "parameters": record["parameters"], **parts}
 
@@ -43,7 +47,7 @@ def outcomes(tree: Path, keys: list[Key], data: dict[str, str]) -> dict[Key, dic
     """What the code in ``tree`` makes of each row."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, __file__, "--child", json.dumps([(key, data.get(key[2], ""), out) for key in keys])]
-        env = {**os.environ, "PYTHONPATH": str(tree)}
+        env = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
         lines = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
     return {key: json.loads(line) for key, line in zip(keys, lines.splitlines(), strict=True)}
 
@@ -57,7 +61,8 @@ def confirm(base: str, folder: Path, data: dict[str, str]) -> int:
     with tempfile.TemporaryDirectory() as tree:
         subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--detach", "--quiet", tree, base], check=True)
         try:
-            before, after = outcomes(Path(tree), keys, data), outcomes(ROOT, keys, data)
+            with ThreadPoolExecutor(2) as pool:
+                before, after = pool.map(lambda code: outcomes(code, keys, data), (Path(tree), ROOT))
         finally:
             subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", tree], check=True)
     left = 0
