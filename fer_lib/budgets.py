@@ -12,7 +12,6 @@ from matplotlib.patheffects import withStroke
 from pandas.io.formats.style import Styler
 
 from fer_lib.compare import TITLES, Pair, effects
-from fer_lib.methods import METHODS
 from fer_lib.record import Record, by_seed
 from fer_lib.show import COLOURS, say_if_empty
 
@@ -35,7 +34,7 @@ def protocol(records: Sequence[Record], caption: str) -> Styler:
         lines += [{
             "method": TITLES[method], "trained on": _range(seen["train_images"]), "validated on": _range(seen["val_images"]),
             "measured on": _range({len(r.labels) for r in own}), "epochs": _range(seen["epochs"]), "batch": _range(seen["batch_size"]),
-            "start": METHODS[method].starts_from, "rows": len(seeds), "seeds": _range(seeds.values()),
+            "start": ", ".join(sorted({r.parameters.get("recognizer", "") for r in own} - {""})), "rows": len(seeds), "seeds": _range(seeds.values()),
         }] if own else []  # fmt: skip
     networks = sorted({f"{r.parameters['backbone']} at {r.parameters['size']} pixels" for r in records})
     caption += f" Recognizer: {', '.join(networks)}." * bool(networks)

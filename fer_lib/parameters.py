@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fer_lib.errors import FerError
-from fer_lib.methods import find_method
+from fer_lib.methods import find_method, owner
 from fer_lib.recipe import Recipe
 
 _SMALL = Recipe(backbone="resnet10_narrow", stem_stride=2, size=64, batch_size=32, augment=0.3)
@@ -91,7 +91,7 @@ class Parameters(BaseModel):
             raise _one_sentence(error, "Parameter") from error
 
     def recognizers(self) -> "dict[str, Parameters]":
-        """The baseline's runs that this one needs: ``start``, its own seed's, and ``judge``, the next seed's.
+        """The recognizers' runs that this one needs: ``start``, its own seed's, and ``judge``, the next seed's.
 
         Overrides of the recipe hold for them too, ``degrade`` excepted: they see clean faces; and so does the
         size of the images, where a method's budget for a profile changes it. A method names the row of each, or none.
@@ -101,10 +101,11 @@ class Parameters(BaseModel):
         size = BUDGETS.get((self.method, self.profile), {}).get("size")
         if size and not any(x.startswith("size=") for x in shared):
             shared.append(f"size={size}")
-        changes = {"method": "baseline", "split": "", "overrides": " ".join(shared)}
-        wanted = {"start": (method.starts_from, self.seed), "judge": (method.judged_by, self.seed + 1)}
+        changes = {"split": "", "overrides": " ".join(shared)}
+        first = getattr(self.resolve()[1], "recognizer", method.starts_from)
+        wanted = {"start": (first, self.seed), "judge": (method.judged_by, self.seed + 1)}
         return {
-            part: self.model_copy(update={**changes, "row": row, "seed": seed})
+            part: self.model_copy(update={**changes, "method": owner(row), "row": row, "seed": seed})
             for part, (row, seed) in wanted.items()
             if row
         }
