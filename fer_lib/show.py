@@ -253,7 +253,7 @@ def say_if_empty(ax: Axes, drawn: bool) -> None:
 
 
 def _with_interval(mean: float, low: float, high: float) -> str:
-    return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f},\N{NO-BREAK SPACE}{high:.1f}]"
 
 
 def _white(images: Tensor) -> float:

@@ -42,7 +42,7 @@ def record(row, seed, right, metric=None):
 
 def test_table_shows_mean_and_interval():
     html = show.percent_table(summarize([record("A", s, 60 + s) for s in range(3)]), "caption").to_html()
-    assert "61.0 [58.5, 63.5]" in html and "caption" in html
+    assert "61.0 [58.5,\N{NO-BREAK SPACE}63.5]" in html and "caption" in html
     assert "60.0<" in show.percent_table(summarize([record("A", 0, 60)]), "one").to_html()
 
 
