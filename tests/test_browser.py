@@ -46,6 +46,7 @@ def browser():
 def watched(browser: Browser) -> tuple[Page, list[str]]:
     """A page in the light theme, and the list of what goes wrong on it."""
     page = browser.new_context(offline=True, color_scheme="light", viewport=DESK).new_page()
+    page.set_default_timeout(15_000)
     wrong = []
     page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
