@@ -30,9 +30,9 @@ BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     ("lnl", "page"): dict(batch_size=16),
     **{(method, "laptop"): dict(train_images=12000, epochs=8) for method in ("clcl", "lnl")},
     ("clcl", "quick"): dict(train_images=2000, val_images=250, epochs=7),
-    ("err_net", "quick"): dict(size=48, train_images=1500, val_images=250, test_images=800, batch_size=16),
+    ("err_net", "quick"): dict(size=48, train_images=2000, val_images=250, test_images=800, batch_size=16, epochs=10),
     ("err_net", "page"): dict(train_images=800, val_images=160, test_images=240, batch_size=16),
-    ("err_net", "laptop"): dict(train_images=6000, epochs=6),
+    ("err_net", "laptop"): dict(batch_size=16, epochs=40),  # pairs are few: all of them, often
     ("clcl", "page"): dict(train_images=640, val_images=160, test_images=640, epochs=5),
 }
 
@@ -93,11 +93,14 @@ class Parameters(BaseModel):
     def recognizers(self) -> "dict[str, Parameters]":
         """The baseline's runs that this one needs: ``start``, its own seed's, and ``judge``, the next seed's.
 
-        Overrides of the recipe hold for them too, ``degrade`` excepted: they see clean faces. A method
-        names the row of each, or none.
+        Overrides of the recipe hold for them too, ``degrade`` excepted: they see clean faces; and so does the
+        size of the images, where a method's budget for a profile changes it. A method names the row of each, or none.
         """
         method = find_method(self.method)
         shared = [x for x in self.overrides.split() if x.split("=")[0] in set(Recipe.model_fields) - {"degrade"}]
+        size = BUDGETS.get((self.method, self.profile), {}).get("size")
+        if size and not any(x.startswith("size=") for x in shared):
+            shared.append(f"size={size}")
         changes = {"method": "baseline", "split": "", "overrides": " ".join(shared)}
         wanted = {"start": (method.starts_from, self.seed), "judge": (method.judged_by, self.seed + 1)}
         return {

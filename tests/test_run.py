@@ -84,6 +84,13 @@ def test_a_method_that_starts_from_the_baseline_trains_it_once(tmp_path, monkeyp
     assert lines[0].startswith("epoch   1")
 
 
+def test_a_judge_is_trained_at_the_size_that_it_judges():
+    (judge,) = Parameters(method="err_net", row="E5", profile="quick").recognizers().values()
+    assert judge.resolve()[0].size == Parameters(method="err_net", row="E5", profile="quick").resolve()[0].size == 48
+    (judge,) = Parameters(method="err_net", row="E5", profile="quick", overrides="size=32").recognizers().values()
+    assert judge.overrides == "size=32"
+
+
 def test_a_judge_without_a_start_and_a_recognizer_of_other_parameters(tmp_path, monkeypatch):
     monkeypatch.setattr(Follower, "starts_from", "")
     monkeypatch.setitem(METHODS, "follower", Follower)
