@@ -75,7 +75,7 @@ def cost_table(records: Sequence[Record], pairs: Iterable[Pair], caption: str) -
     for pair, cost in ((pair, cost_of(records, pair)) for pair in pairs):
         if cost:
             few, many = (f"{x / 1e6:.2f}" for x in cost.parameters)
-            ratios = [f"× {median(x):.2f} ({min(x):.2f} to {max(x):.2f})" for x in cost[:2]]
+            ratios = [f"× {median(x):.2f} ({min(x):.2f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{max(x):.2f})" for x in cost[:2]]
             lines.append((f"{pair.second} / {pair.first}", pair.tells, *ratios, f"{many} / {few}", len(cost.seconds)))
     columns = ["rows", "what differs", "seconds of training", "images a second", "parameters (million)", "seeds"]
     return pd.DataFrame(lines, columns=columns).style.hide(axis="index").set_caption(caption)

@@ -125,7 +125,7 @@ def test_costs_are_ratios_of_runs_on_one_device():
     elsewhere = [r.model_copy(update={"device": "gpu"}) if r.row == "A7" and r.seed else r for r in runs]
     assert budgets.cost_of(elsewhere, pairs[0]).seconds == [1]
     html = budgets.cost_table(runs, pairs, "caption").to_html()
-    assert "× 2.00 (1.00 to 8.00)" in html and "2.00 / 2.00" in html and "no training" not in html
+    assert "× 2.00 (1.00\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}8.00)" in html and "2.00 / 2.00" in html and "no training" not in html
     (point,) = budgets.gain_against_cost(runs, pairs).containers
     assert point[0].get_xdata() == [2] and point[0].get_ydata() == pytest.approx([5])
     assert budgets.gain_against_cost([], pairs).texts[0].get_text() == "no record yet"
