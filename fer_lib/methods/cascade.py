@@ -59,15 +59,6 @@ class Cascade(Method):
     def start(self, trained: Method) -> None:
         self.recognizer, self.reference = trained, deepcopy(trained).requires_grad_(False)
 
-    def train(self, mode: bool = True) -> "Cascade":
-        """As ever; but batch norm keeps the statistics of clean faces, unless the recognizer is trained anew."""
-        super().train(mode)
-        for network in (self.reference, *([self.recognizer] if self.switches.reader != "retrain" else [])):
-            for module in network.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
-
     def stages(self) -> tuple[Stage, ...]:
         learns, plan = any(True for _ in self.restorer.parameters()), []
         restorer = Player("restorer", ("restorer",))
@@ -87,6 +78,8 @@ class Cascade(Method):
         return Prediction(seen.logits, seen.stages, {"restored": restored})
 
     def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
+        if self.switches.reader != "retrain":
+            hold_statistics(self.recognizer)
         if player == "recognizer":
             with torch.no_grad():
                 restored = self.restorer(batch.image).clamp(0, 1)
@@ -160,6 +153,16 @@ class Cascade(Method):
             if judge is not None:
                 figures |= {f"{key}_{name}": value for key, value in _seen_by(judge, image, clean).items()}
         return figures
+
+
+def hold_statistics(network: nn.Module) -> None:
+    """Batch norm keeps the statistics it has, though the network is in training mode; its weights may learn.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def psnr(image: Tensor, clean: Tensor, where: Tensor | None = None) -> Tensor:
