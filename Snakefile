@@ -20,11 +20,13 @@ rule run:
     params:
         chapter=lambda wildcards: PLAN[wildcards.run]["chapter"],
         python=sys.executable,
+        alone=f"{workflow.basedir}/tools/alone.py",
     wildcard_constraints:
         run=".+",
     threads: 1
     resources:
         gpu=lambda wildcards: PLAN[wildcards.run]["gpu"],
     shell:
-        "OMP_NUM_THREADS={threads} {params.python} -m papermill {params.chapter:q} {wildcards.run:q}.ipynb"
+        "OMP_NUM_THREADS={threads} {params.python} {params.alone:q} {output:q}"
+        " {params.python} -m papermill {params.chapter:q} {wildcards.run:q}.ipynb"
         " -f {wildcards.run:q}.yaml --no-progress-bar --log-output > {log:q} 2>&1"

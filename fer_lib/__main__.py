@@ -5,14 +5,16 @@ import os
 import sys
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from fer_lib.data import check_dataset
 from fer_lib.errors import FerError
 from fer_lib.ledger import export, ledger, promote
 from fer_lib.methods import METHODS
 from fer_lib.parameters import PROFILES, Parameters
 from fer_lib.record import RESULTS, find_records
+from fer_lib.rerun import rerun
 from fer_lib.run import RUNS, run
-from fer_lib.sweep import rerun
 from fer_lib.trained import evaluate, load_trained
 
 
@@ -21,12 +23,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     Explained in: book/baseline.ipynb
     """
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    cut = given.index("--") if "--" in given else len(given)
+    parser, handed_on = _parser(), given[cut + 1 :]
+    options = parser.parse_args(given[:cut], argparse.Namespace(snakemake=handed_on))
+    if handed_on and options.call is not _rerun:
+        parser.error(f"only rerun hands on what follows --: leave out {' '.join(handed_on)}")
     try:
         return options.call(options)
     except FerError as error:
-        print(f"fer_lib: {error}", file=sys.stderr)
-        return 2
+        said = str(error)
+    except SafetensorError as error:
+        said = f"A file of weights failed ({error}): free some space, or delete the damaged file, and start again."
+    print(f"fer_lib: {said}", file=sys.stderr)
+    return 2
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -92,11 +102,11 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument(f"--{name}", default=default, help=f"{help_text} (default: {default or 'see the book'})")
     one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one parameter; may be repeated")
     one.set_defaults(call=_run)
-    many = commands.add_parser("rerun", help="run what a sweep file asks for and is not finished")
+    handed_on = "What follows -- are options of snakemake, for example: rerun clcl --cores 2 -- --resources gpu=1"
+    many = commands.add_parser("rerun", help="run what a sweep file asks for and is not finished", epilog=handed_on)
     many.add_argument("sweep", help="a name in sweeps/, or the path of a YAML file")
     many.add_argument("--out", default=str(RUNS), help="folder for records, notebooks and logs (default: runs)")
     many.add_argument("--cores", type=int, default=1, help="how many runs at once (default: 1)")
-    many.add_argument("snakemake", nargs="*", help="after --: options of snakemake, for example --resources gpu=1")
     many.set_defaults(call=_rerun)
     records = commands.add_parser("records", help="list, export and promote the records in a folder")
     records.add_argument("folder", help="for example runs, or book/results")

@@ -1,12 +1,18 @@
 """Records: whole or absent, read back as written, stale when and only when the sources that matter change."""
 
 import json
+import os
+import random
+import shutil
+import signal
+import time
 
 import pytest
 
 from fer_lib import record as module
 from fer_lib import sources as origin
 from fer_lib.errors import FerError
+from fer_lib.methods import METHODS
 from fer_lib.record import Record, read_record, read_records, record_path, summarize, write_record
 from fer_lib.sources import _bare, sources
 
@@ -43,6 +49,22 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(FerError, match="could not be written \\(No space left on device\\)"):
         place(tmp_path, make())
     assert not list((tmp_path / "baseline").iterdir())
+
+
+def test_a_writer_that_is_killed_leaves_whole_records(tmp_path):
+    """SIGKILL at random moments while one process writes the same record over and over."""
+    record = make(predicted="0" * 1_000_000)
+    path = place(tmp_path, record)
+    for _ in range(20):
+        writer = os.fork()
+        if writer == 0:
+            while True:
+                write_record(record, path)
+        time.sleep(random.uniform(0, 0.1))
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+        assert read_record(path) == record
+    assert [found.name for found in tmp_path.rglob("*.json")] == [path.name]
 
 
 def test_not_a_number_is_never_written(tmp_path):
@@ -96,6 +118,26 @@ def test_sources_change_with_code_and_not_with_words(tmp_path, monkeypatch):
     assert sources("a", "faces") == first
     (library / "nets/c.py").write_text('"""Words."""\n\nx = 3\n')
     assert sources("a", "faces") != first
+
+
+@pytest.mark.parametrize(
+    ("module", "touched"),
+    [
+        ("methods/clcl.py", {"clcl"}),
+        ("methods/lnl.py", {"lnl"}),
+        ("train.py", set(METHODS)),
+        ("sweep.py", set()),
+    ],
+)
+def test_an_edited_module_makes_exactly_the_runs_stale_that_rest_on_it(tmp_path, monkeypatch, module, touched):
+    """On the true library: an edited ``clcl.py`` makes the runs of clcl stale, and those of lnl stay."""
+    shutil.copytree(origin.LIBRARY, tmp_path / "fer_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(origin, "LIBRARY", tmp_path / "fer_lib")
+    records = [make(method=method, sources=sources(method, "faces")) for method in METHODS]
+    assert not any(record.stale() for record in records)
+    with (tmp_path / "fer_lib" / module).open("a") as source:
+        source.write("\nEDITED = True\n")
+    assert {record.method for record in records if record.stale()} == touched
 
 
 def test_a_new_row_leaves_the_others_valid():

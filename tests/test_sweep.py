@@ -1,52 +1,17 @@
-"""Sweep files: every fault said before the first run; what is finished stays, what changed runs again, one failure is alone."""
+"""Sweep files: every fault is said before the first run, with its line."""
 
-import json
+import shlex
+import subprocess
+from pathlib import Path
 
 import nbformat
 import pytest
+from trivial_book import write_book
 
+from fer_lib import __main__ as command
 from fer_lib import sweep
 from fer_lib.errors import FerError
-from fer_lib.parameters import Parameters
-from fer_lib.record import read_records, record_path
-from fer_lib.sources import sources
-from fer_lib.sweep import find_sweep, read_sweep, rerun, unfinished
-
-# A chapter that trains nothing: it writes the record that a run of this seed would have written.
-CODE = """
-import json
-from pathlib import Path
-import os
-if seed == 1:
-    raise RuntimeError("this face cannot be read")
-record = json.loads(Path(os.environ["TEMPLATE"]).read_text()) | {"seed": seed}
-path = Path(out) / method / f"{row}-{dataset}-{profile}-seed{seed}.json"
-path.with_suffix(".safetensors").touch()
-path.write_text(json.dumps(record))
-"""
-
-
-@pytest.fixture
-def book(tmp_path, monkeypatch, template):
-    """The trivial chapter in place of all chapters."""
-    parameters = "\n".join(f"{name} = {value!r}" for name, value in Parameters().model_dump().items())
-    cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(CODE)]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    path = tmp_path / "chapter.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
-    monkeypatch.setattr(sweep, "chapter", lambda method: path)
-    monkeypatch.setenv("TEMPLATE", str(template))
-    return path
-
-
-@pytest.fixture
-def template(tmp_path):
-    """A valid record of the baseline at smoke."""
-    record = read_records(method="baseline", row="R0", dataset="faces", profile="quick")[0]
-    changes = {"profile": "smoke", "parameters": Parameters(profile="smoke").meant(), "sources": sources("baseline", "faces")}
-    path = tmp_path / "template.json"
-    path.write_text(json.dumps(record.model_dump() | changes))
-    return path
+from fer_lib.sweep import find_sweep, read_sweep
 
 
 def write(tmp_path, text):
@@ -92,11 +57,12 @@ def test_all_faults_at_once(tmp_path):
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_a_chapter_must_have_every_parameter(tmp_path, book):
-    notebook = nbformat.read(book, as_version=4)
+def test_a_chapter_must_have_every_parameter(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "CHAPTERS", write_book(tmp_path / "book", tmp_path / "runs"))
+    notebook = nbformat.read(path := sweep.chapter("baseline"), as_version=4)
     notebook.cells[0].source = notebook.cells[0].source.replace("fold = 0\n", "")
-    nbformat.write(notebook, book)
-    with pytest.raises(FerError, match=r"chapter.ipynb has no fold in its parameters cell"):
+    nbformat.write(notebook, path)
+    with pytest.raises(FerError, match=r"baseline.ipynb has no fold in its parameters cell"):
         read_sweep(write(tmp_path, "baseline: {rows: [R0]}"), tmp_path)
 
 
@@ -113,44 +79,18 @@ def test_the_sweeps_of_the_repository_are_sound(monkeypatch):
         assert read_sweep(path)
 
 
-def test_what_makes_a_record_invalid(tmp_path, book, template):
-    run = Parameters(profile="smoke", out=str(tmp_path))
-    path = record_path(tmp_path, "baseline", run.name)
-    path.parent.mkdir()
-    assert unfinished(run) == "not run yet"
-    path.write_text(template.read_text())
-    assert unfinished(run) == "its weights are gone"
-    path.with_suffix(".safetensors").touch()
-    assert unfinished(run) == ""
-    nbformat.write(nbformat.read(book, as_version=4), path.with_suffix(".ipynb"))
-    assert unfinished(run) == ""
-    book.write_text(book.read_text().replace("this face", "that face"))
-    assert unfinished(run) == "its chapter has changed"
-    path.with_suffix(".ipynb").unlink()
-    good = json.loads(path.read_text())
-    for change, reason in [
-        ({"sources": "0"}, "fer_lib has changed"),
-        ({"parameters": good["parameters"] | {"lr": 9.0}}, "its parameters have changed"),
-        ({"row": None}, "its record is damaged"),
-    ]:
-        path.write_text(json.dumps(good | change))
-        assert unfinished(run) == reason
+@pytest.mark.parametrize("options", ["", "--resources gpu=2 --workflow-profile 'a b'"])
+def test_make_hands_options_on_to_snakemake(monkeypatch, options):
+    """What ``make rerun`` types, read by the command line: names before ``--``, snakemake's options behind it."""
+    words = ["make", "-n", "-o", "install", "rerun", "SWEEP=clcl", "CORES=2", "OUT=there", f"ARGS={options}"]
+    typed = subprocess.run(words, cwd=sweep.ROOT, capture_output=True, text=True, check=True).stdout
+    given = []
+    monkeypatch.setattr(command, "rerun", lambda *arguments: given.append(arguments) or 0)
+    assert command.main(shlex.split(typed)[3:]) == 0
+    assert given == [("clcl", Path("there"), 2, tuple(shlex.split(options)))]
 
 
-def test_one_failure_is_alone_and_what_is_finished_is_not_run_again(tmp_path, book, capfd):
-    path, out, said = write(tmp_path, "baseline: {rows: [R0], seeds: [0, 1, 2], profile: smoke}"), tmp_path / "runs", []
-    assert rerun(str(path), out, cores=2, log=said.append) == 1
-    assert said[0].endswith("0 finished, 3 to do") and said[-1] == "2 of 3 runs made their record"
-    assert "FAILED baseline/R0-faces-smoke-seed1" in said[1] and "this face cannot be read" in said[1]
-    made = {seed: record_path(out, "baseline", f"R0-faces-smoke-seed{seed}") for seed in (0, 1, 2)}
-    times = [made[seed].stat().st_mtime_ns for seed in (0, 2)]
-    made[1].write_text(made[0].read_text().replace('"seed": 0', '"seed": 1'))
-    made[1].with_suffix(".safetensors").touch()
-    assert rerun(str(path), out, log=said.append) == 0 and said[-1] == "0 of 0 runs made their record"
-    assert times == [made[seed].stat().st_mtime_ns for seed in (0, 2)]
-
-
-def test_two_reruns_in_one_folder_are_refused(tmp_path):
-    path = write(tmp_path, "baseline: {rows: [R0], profile: smoke}")
-    with sweep._alone(tmp_path), pytest.raises(FerError, match="Another rerun is at work in"):
-        rerun(str(path), tmp_path)
+def test_only_a_rerun_hands_options_on(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["records", "runs", "--", "--resources", "gpu=2"])
+    assert "only rerun hands on what follows --: leave out --resources gpu=2" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Faces from disk: one module per dataset, each with its ``LAYOUTS``."""
 
 import os
+import stat
 from difflib import get_close_matches
 
 from fer_lib.data import affectnet, ckplus, facial_expressions, ferplus, jaffe, london, mmi, oulu_casia, rafdb, sfew
@@ -25,6 +26,7 @@ def load_dataset(name: str, path: str | os.PathLike, split: str, fold: int = 0) 
     Explained in: book/faces.ipynb
     """
     layout = _layout(name)
+    _readable(path)
     if not 0 <= fold < layout.folds:
         known = f"folds 0 to {layout.folds - 1}" if layout.folds > 1 else "an official split and no folds: take 0"
         raise FerError(f"There is no fold {fold} of {name}: it has {known}.")
@@ -39,7 +41,25 @@ def check_dataset(name: str, path: str | os.PathLike) -> Report:
 
     Explained in: book/faces.ipynb
     """
-    return _layout(name).check(path)
+    layout = _layout(name)
+    _readable(path)
+    return layout.check(path)
+
+
+def _readable(path: str | os.PathLike) -> None:
+    """Stop where the system refuses the path, or a folder right below it: to a search it would seem empty."""
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            for folder in [entry for entry in os.scandir(path) if entry.is_dir()]:
+                os.scandir(folder).close()
+        elif stat.S_ISREG(kind):
+            open(path, "rb").close()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        what = f"{error.filename} cannot be read ({error.strerror})"
+        raise FerError(f"{what}: ask its owner for the right to read it, or give another copy.") from error
 
 
 def _layout(name: str) -> Layout:

@@ -1,0 +1,173 @@
+"""What a sweep lacks, run by Snakemake: what is finished stays, one failure is alone, and all of them end in a table.
+
+Every run is one papermill run of its method's chapter; Snakemake decides how many of them run at
+once, and where.
+"""
+
+import fcntl
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from fer_lib.errors import FerError
+from fer_lib.parameters import Parameters
+from fer_lib.record import LIBRARY, read_record, record_path
+from fer_lib.run import RUNS
+from fer_lib.sweep import chapter, find_sweep, read_sweep
+
+SNAKEFILE = LIBRARY.parent / "Snakefile"
+LAST_LINES = 3
+FULL = 2**20
+
+
+def unfinished(run: Parameters) -> str:
+    """Why a run has to be run: "" if its record is there and valid.
+
+    A record is not valid any more when the sources that decide the result, the parameters, or the
+    code of the chapter that made it have changed.
+
+    Explained in: book/reruns.md
+    """
+    path = record_path(Path(run.out), run.method, run.name)
+    if not path.is_file():
+        return "not run yet"
+    try:
+        record = read_record(path)
+    except FerError:
+        return "its record is damaged"
+    if not path.with_suffix(".safetensors").is_file():
+        return "its weights are gone"
+    if record.stale():
+        return "fer_lib has changed"
+    if record.parameters != run.meant():
+        return "its parameters have changed"
+    made_by = _code(path.with_suffix(".ipynb"))
+    if made_by is not None and made_by != _code(chapter(run.method)):
+        return "its chapter has changed"
+    return ""
+
+
+def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...] = (), log=print) -> int:
+    """Run what a sweep lacks; a run that fails is tried once more and does not stop the others.
+
+    Args:
+        sweep: see :func:`fer_lib.sweep.find_sweep`.
+        out: folder of records, executed notebooks and logs.
+        cores: how many runs at once, one thread each.
+        options: handed on to snakemake, for example ``--resources gpu=1`` or a profile.
+
+    Returns:
+        How many runs failed; each is named with its log's last lines.
+
+    Raises:
+        FerError: as :func:`fer_lib.sweep.read_sweep`, if ``out`` cannot be written, or if another rerun is at work there.
+
+    Explained in: book/reruns.md
+    """
+    out = out.resolve()
+    with _alone(out) as lock:
+        runs = read_sweep(find_sweep(sweep), out)
+        wanted = {_key(run): run for run in runs if unfinished(run)}
+        # What they start from comes first, whether the sweep names it or not.
+        needed = {_key(first): first for run in wanted.values() for first in run.recognizers().values()}
+        todo = {key: run for key, run in {**needed, **wanted}.items() if key in wanted or unfinished(run)}
+        log(f"{len(runs)} runs in {sweep}: {len(runs) - len(wanted)} finished, {len(todo)} to do")
+        begun = time.time()
+        if todo:
+            _prepare(out, todo)
+            command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(out)]
+            command += ["--cores", str(cores), "--retries", "1", "--keep-going", "--nolock", "--ignore-incomplete"]
+            command += ["--rerun-triggers", "params", "--quiet", "rules", "host"]
+            subprocess.run([*command, *options], check=False, pass_fds=(lock,))
+        failed = [run for run in todo.values() if unfinished(run)]
+        for run in failed:
+            path = _file(run, ".log")
+            last = "\n    ".join(_last_words(path) + _words_of_slurm(out, run, begun) or ["it never started"])
+            log(f"FAILED {_key(run)}, log {path}:\n    {last}")
+        if failed and shutil.disk_usage(out).free < FULL:
+            log(f"The disk of {out} is full: free some space and start again; what is finished stays.")
+        log(f"{len(todo) - len(failed)} of {len(todo)} runs made their record")
+    return len(failed)
+
+
+def _key(run: Parameters) -> str:
+    return f"{run.method}/{run.name}"
+
+
+def _file(run: Parameters, suffix: str) -> Path:
+    return record_path(Path(run.out), run.method, run.name).with_suffix(suffix)
+
+
+def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
+    """Write the plan that the Snakefile reads, and each run's parameters; put superseded records aside."""
+    plan = {}
+    with _writing(out):
+        for key, run in todo.items():
+            record = _file(run, ".json")
+            record.parent.mkdir(parents=True, exist_ok=True)
+            if record.exists():
+                # Superseded, and kept beside until somebody deletes it.
+                record.replace(record.with_suffix(".json.old"))
+            record.with_suffix(".yaml").write_text(yaml.safe_dump(run.model_dump(), sort_keys=False))
+            plan[key] = {
+                "chapter": str(chapter(run.method)),
+                "after": [f"{first}.json" for first in map(_key, run.recognizers().values()) if first in todo],
+                "gpu": int(run.device.startswith("cuda")),
+            }
+        (out / "plan.json").write_text(json.dumps(plan, indent=1))
+
+
+def _last_words(path: Path) -> list[str]:
+    lines = path.read_text(errors="replace").split("\n") if path.is_file() else []
+    return [line.strip() for line in lines if line.strip()][-LAST_LINES:]
+
+
+def _words_of_slurm(out: Path, run: Parameters, since: float) -> list[str]:
+    """What Slurm itself said of a job: that it ended it, and why; the run's own log does not know."""
+    logs = (out / ".snakemake" / "slurm_logs" / "rule_run" / _key(run).replace("/", "_")).glob("*.log")
+    new = sorted((path.stat().st_mtime, path) for path in logs if path.stat().st_mtime > since)
+    lines = new[-1][1].read_text(errors="replace").splitlines() if new else []
+    return [line.strip() for line in lines if line.startswith(("srun:", "slurmstepd:"))][-LAST_LINES:]
+
+
+def _code(path: Path) -> list[str] | None:
+    """The code cells of a notebook, without those that hold parameters; ``None`` where it is absent or damaged."""
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except (FileNotFoundError, ValueError):
+        return None
+    tags = {"parameters", "injected-parameters"}
+    return [c.source for c in cells if c.cell_type == "code" and not tags & set(c.metadata.get("tags", ()))]
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FerError(f"{out} cannot be written ({error.strerror}): free some space, or name another folder (--out).") from error
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[int]:
+    """Hold the folder by a lock, and yield its descriptor.
+
+    Snakemake inherits it: should this process be killed alone, the folder stays held as long as its runs go on.
+    """
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / "rerun.lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FerError(f"Another rerun is at work in {out}: wait for it, or name another folder (--out).") from error
+        yield lock.fileno()

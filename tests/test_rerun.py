@@ -1,0 +1,237 @@
+"""Reruns: what is finished stays, what changed runs again, and whatever fails ends in its one sentence, the others unharmed."""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+from trivial_book import start, started, template, write_book
+
+from fer_lib import rerun as module
+from fer_lib import sweep
+from fer_lib.data import load_dataset
+from fer_lib.errors import FerError
+from fer_lib.parameters import Parameters
+from fer_lib.record import read_record, record_path
+from fer_lib.rerun import rerun, unfinished
+
+ONE = "baseline: {rows: [R0], seeds: [0], profile: smoke}"
+TWO = "baseline: {rows: [R0], seeds: [0, 1], profile: smoke}"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, out):
+    """Writes a sweep, and the trivial chapter in place of all chapters; returns the sweep's path."""
+
+    def make(text: str, before: str = "") -> str:
+        monkeypatch.setattr(sweep, "CHAPTERS", write_book(tmp_path / "book", out, before))
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return make
+
+
+def ferplus(folder: Path) -> Path:
+    """The dataset with a face of each emotion in its two parts."""
+    for part in ("FER2013Train", "FER2013Valid"):
+        (folder / part).mkdir(parents=True)
+        lines = []
+        for k in range(8):
+            Image.new("L", (48, 48), 20 * k).save(folder / part / f"fer{k:07d}.png")
+            lines.append(",".join([f"fer{k:07d}.png", '"(0, 0, 48, 48)"', *("9" if i == k else "0" for i in range(10))]))
+        (folder / part / "label.csv").write_text("\n".join(lines))
+    return folder
+
+
+def made(out: Path, seed: int) -> Path:
+    return record_path(out, "baseline", f"R0-faces-smoke-seed{seed}")
+
+
+def finish(out: Path, seed: int) -> None:
+    """As if the run had been made before."""
+    made(out, seed).parent.mkdir(exist_ok=True)
+    made(out, seed).write_text(json.dumps(template() | {"seed": seed}))
+    made(out, seed).with_suffix(".safetensors").touch()
+
+
+def test_what_makes_a_record_invalid(out, place):
+    place(ONE)
+    run = Parameters(profile="smoke", out=str(out))
+    path = made(out, 0)
+    path.parent.mkdir()
+    assert unfinished(run) == "not run yet"
+    path.write_text(json.dumps(template()))
+    assert unfinished(run) == "its weights are gone"
+    path.with_suffix(".safetensors").touch()
+    assert unfinished(run) == ""
+    chapter = sweep.chapter("baseline")
+    executed = path.with_suffix(".ipynb")
+    executed.write_text(chapter.read_text())
+    assert unfinished(run) == ""
+    chapter.write_text(chapter.read_text().replace("started.write", "started.wrote"))
+    assert unfinished(run) == "its chapter has changed"
+    for whole in (executed.read_text(), "é"):
+        executed.write_bytes(whole.strip().encode()[:-1])
+        assert unfinished(run) == "", "killed while papermill wrote the notebook: the record is whole all the same"
+    executed.unlink()
+    good = json.loads(path.read_text())
+    for change, reason in [
+        ({"sources": "0"}, "fer_lib has changed"),
+        ({"parameters": good["parameters"] | {"lr": 9.0}}, "its parameters have changed"),
+        ({"row": None}, "its record is damaged"),
+    ]:
+        path.write_text(json.dumps(good | change))
+        assert unfinished(run) == reason
+
+
+def test_a_chapter_that_raises_is_alone_and_what_is_finished_is_not_run_again(out, place):
+    first_raises = """if str(seed) == (folder / "started.txt").read_text().split()[1]:
+    raise RuntimeError("this face cannot be read")"""
+    path, said = place(TWO, first_raises), []
+    assert rerun(path, out, log=said.append) == 1
+    bad = int(started(out)[0].split()[1])
+    assert said[0].endswith("0 finished, 2 to do") and said[-1] == "1 of 2 runs made their record"
+    assert f"FAILED baseline/R0-faces-smoke-seed{bad}" in said[1] and "this face cannot be read" in said[1] and len(said) == 3
+    assert sorted(started(out)) == sorted([f"faces {bad}", f"faces {bad}", f"faces {1 - bad}"])
+    finish(out, bad)
+    assert rerun(path, out, log=said.append) == 0 and said[-1] == "0 of 0 runs made their record"
+    assert len(started(out)) == 3
+
+
+def test_an_image_that_is_damaged_after_the_check_stops_its_own_run(tmp_path, out, place, monkeypatch):
+    monkeypatch.setenv("FER_LIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FERPLUS", str(ferplus(tmp_path / "ferplus")))
+    damage = """if dataset == "ferplus":
+    from fer_lib.data import load_dataset
+    image = Path(data) / "FER2013Train" / "fer0000004.png"
+    image.write_bytes(image.read_bytes()[:50])
+    load_dataset(dataset, data, "train")"""
+    both = "baseline:\n- {rows: [R0], seeds: [0], profile: smoke, dataset: ferplus, data: $FERPLUS}\n- {rows: [R0], seeds: [0], profile: smoke}"
+    said = []
+    assert rerun(place(both, damage), out, cores=2, log=said.append) == 1
+    assert "FAILED baseline/R0-ferplus-smoke-seed0" in said[1] and said[-1] == "1 of 2 runs made their record"
+    assert "fer0000004.png in" in said[1] and "fetch it again or take it out of the list." in said[1] and "Traceback" not in said[1]
+    assert read_record(made(out, 0)).seed == 0
+
+
+@pytest.mark.parametrize("closed", ["", "FER2013Train", "fer.zip"])
+def test_data_that_may_not_be_read_stops_before_the_first_run(tmp_path, out, place, monkeypatch, closed):
+    def load_as_nobody(*arguments):
+        """Root may read everything, so its rights are laid down."""
+        if os.getuid() == 0:
+            os.seteuid(65534)
+        try:
+            return load_dataset(*arguments)
+        finally:
+            os.seteuid(os.getuid())
+
+    monkeypatch.setattr(sweep, "load_dataset", load_as_nobody)
+    with tempfile.TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        folder = ferplus(Path(top) / "ferplus")
+        (folder / "fer.zip").touch()
+        data, refused = (folder / closed if closed == "fer.zip" else folder), folder / closed
+        path = place(ONE[:-1] + f", dataset: ferplus, data: {data}}}")
+        refused.chmod(0)
+        with pytest.raises(FerError) as caught:
+            rerun(path, out)
+    why = "cannot be read (Permission denied): ask its owner for the right to read it, or give another copy."
+    assert str(caught.value) == f"ferplus: {refused} {why}" and not started(out)
+
+
+def test_a_second_batch_in_the_folder_is_refused_and_the_first_unharmed(tmp_path, out, place):
+    path = place(ONE, "for _ in range(1200): (folder / 'go').exists() or time.sleep(0.1)")
+    command = (tmp_path / "book", "rerun", path, "--out", str(out))
+    first = start(*command)
+    wait_for(lambda: started(out))
+    refusal = f"Another rerun is at work in {out}: wait for it, or name another folder"
+    with pytest.raises(FerError, match=refusal):
+        rerun(path, out)
+    # Killed alone, it leaves snakemake behind, and the folder stays held.
+    (snakemake,) = psutil.Process(first.pid).children()
+    first.kill()
+    first.wait()
+    with pytest.raises(FerError, match=refusal):
+        rerun(path, out)
+    # Then the run alone is left, as on a cluster: a second batch waits for it, and does not repeat it.
+    snakemake.kill()
+    second = start(*command)
+    wait_for(lambda: waits(second.pid))
+    (out / "go").touch()
+    said, errors = second.communicate(timeout=120)
+    assert second.returncode == 0 and "1 of 1 runs made their record" in said, errors
+    assert started(out) == ["faces 0"] and read_record(made(out, 0)).seed == 0
+
+
+def waits(batch: int) -> bool:
+    """Whether a run of the batch has been waiting for two seconds for its turn."""
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(batch).children(recursive=True):
+            if any(word.endswith("alone.py") for word in child.cmdline()[1:2]):
+                return time.time() - child.create_time() > 2
+    return False
+
+
+def wait_for(what, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def small_disk(out):
+    """A disk of 4 MB in place of the folder of runs."""
+    out.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(out)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"A small disk cannot be mounted here ({mounted.stderr.strip()}): run this test as root.")
+    yield
+    subprocess.run(["umount", str(out)], check=True)
+
+
+def test_a_full_disk_is_said_and_what_is_finished_stays(out, place, small_disk):
+    fill = """if not (folder / "room").exists():
+    (folder / "ballast").write_bytes(bytes(2 ** 23))"""
+    path, said = place(TWO, fill), []
+    finish(out, 0)
+    assert rerun(path, out, log=said.append) == 1
+    assert "FAILED baseline/R0-faces-smoke-seed1" in said[1]
+    assert said[2] == f"The disk of {out} is full: free some space and start again; what is finished stays."
+    with suppress(OSError), (out / "ballast").open("ab") as ballast:
+        while ballast.write(bytes(4096)):
+            ballast.flush()
+    Path(path).write_text(TWO.replace("1]", "1, 2, 3]"))
+    with pytest.raises(FerError, match=r"cannot be written \(No space left on device\): free some space, or name another folder"):
+        rerun(path, out, log=said.append)
+    (out / "ballast").unlink()
+    (out / "room").touch()
+    Path(path).write_text(TWO)
+    assert rerun(path, out, log=said.append) == 0 and said[-2].endswith("1 finished, 1 to do")
+    assert [read_record(made(out, seed)).seed for seed in (0, 1)] == [0, 1] and "faces 0" not in started(out)
+
+
+def test_what_slurm_said_of_a_job_stands_in_the_table(out, place, monkeypatch):
+    """Its time is over: only Slurm knows, in a log of its own."""
+
+    def snakemake(command, **how):
+        logs = out / ".snakemake" / "slurm_logs" / "rule_run" / "baseline_R0-faces-smoke-seed0"
+        logs.mkdir(parents=True)
+        (logs / "7.log").write_text("rule run:\nslurmstepd: error: *** JOB 7 CANCELLED DUE TO TIME LIMIT ***\nWorkflowError:\n")
+
+    monkeypatch.setattr(module.subprocess, "run", snakemake)
+    said = []
+    assert rerun(place(ONE), out, log=said.append) == 1
+    assert said[1].splitlines()[1:] == ["    slurmstepd: error: *** JOB 7 CANCELLED DUE TO TIME LIMIT ***"]

@@ -1,0 +1,68 @@
+"""Time what a batch costs beyond its training, and what a second worker brings: ``python tools/bench_reruns.py``
+
+Prints, for a few runs at ``smoke`` one after another, the seconds a run that are not training: checks,
+Snakemake, papermill, imports, faces, evaluation and figures (at most 8 are asked for). Then, for longer
+runs, how many times as fast two workers of one thread are as one (at least 1.7 are asked for). The machine
+should have two cores and nothing else to do; processor seconds tell how busy it was.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from fer_lib.errors import FerError
+from fer_lib.record import find_records
+from fer_lib.rerun import rerun
+
+
+class Cost(NamedTuple):
+    """Seconds of a batch: on the clock, of the processor, and of training."""
+
+    wall: float
+    cpu: float
+    training: float
+
+
+def batch(method: str, row: str, profile: str, runs: int, workers: int) -> Cost:
+    """Run one row with that many seeds in a new folder.
+
+    Raises:
+        FerError: if a run failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder) / "bench.yaml", Path(folder) / "runs"
+        path.write_text(f"{method}: {{rows: [{row}], seeds: {list(range(runs))}, profile: {profile}, device: cpu}}")
+        cpu, wall = _cpu(), time.perf_counter()
+        failed = rerun(str(path), out, workers)
+        wall, cpu = time.perf_counter() - wall, _cpu() - cpu
+        if failed:
+            raise FerError(f"{failed} runs failed: mend what the lines above say, then measure.")
+        return Cost(wall, cpu, sum(record.cost["seconds"] for record in find_records(out).values()))
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", default="baseline", help="whose chapter is run (default: baseline)")
+    parser.add_argument("--row", default="R0", help="row of its table (default: R0)")
+    parser.add_argument("--runs", type=int, default=4, help="of each batch (default: 4)")
+    parser.add_argument("--profile", default="page", help="of the longer runs (default: page)")
+    options = parser.parse_args()
+    short = batch(options.method, options.row, "smoke", options.runs, 1)
+    beyond = (short.wall - short.training) / options.runs
+    print(f"{options.runs} short runs: {short.wall:.1f} s, {short.training:.1f} s of it training", end=": ")
+    print(f"{beyond:.1f} s a run beyond its training ({short.cpu / options.runs:.1f} processor seconds a run in all)")
+    one, two = (batch(options.method, options.row, options.profile, options.runs, workers) for workers in (1, 2))
+    print(f"{options.runs} longer runs: one worker {one.wall:.1f} s, two workers {two.wall:.1f} s", end=": ")
+    print(f"x {one.wall / two.wall:.2f} ({one.cpu:.0f} and {two.cpu:.0f} processor seconds)")
+
+
+if __name__ == "__main__":
+    main()
