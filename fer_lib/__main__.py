@@ -1,4 +1,4 @@
-"""The command line: ``python -m fer_lib run``, ``rerun``, ``records`` and ``data check``."""
+"""The command line: ``python -m fer_lib run``, ``rerun``, ``records``, ``evaluate`` and ``data check``."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ from fer_lib.parameters import PROFILES, Parameters
 from fer_lib.record import RESULTS, find_records
 from fer_lib.rerun import rerun
 from fer_lib.run import RUNS, run
+from fer_lib.trained import evaluate, load_trained
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,6 +65,15 @@ def _records(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    trained = load_trained(Path(options.weights))
+    about, spoiled = trained.about, trained.recipe.degrade
+    print(f"{about['method']} row {about['row']}, trained on {about['dataset']}, profile {about['profile']}, seed {about['seed']}", end="")
+    print(f"; images degraded as in training: {spoiled}" if spoiled else "")
+    print(evaluate(trained, options.dataset, options.data, options.split, options.fold, options.device))
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
     report = check_dataset(options.layout, options.path)
     print(report)
@@ -106,6 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     records.add_argument("--export", action="append", default=[], metavar="FILE", help="also write a .csv or .parquet")
     records.add_argument("--promote", action="store_true", help="copy them to book/results, where the chapters read them")
     records.set_defaults(call=_records)
+    worth = commands.add_parser("evaluate", help="measure a weights file on a split of a dataset, at batch 1 and 64")
+    worth.add_argument("weights", help="that a run has written, ending in .safetensors")
+    worth.add_argument("--dataset", required=True, help="name of a layout on disk, for example ferplus")
+    worth.add_argument("--data", required=True, help="folder or archive")
+    worth.add_argument("--split", default="val", help="train, val or test (default: val)")
+    worth.add_argument("--fold", type=int, default=0, help="where a dataset has no official split")
+    worth.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    worth.set_defaults(call=_evaluate)
     data = commands.add_parser("data", help="look at a dataset on disk").add_subparsers(required=True, metavar="command")
     check = data.add_parser("check", help="count the faces and list what is wrong")
     check.add_argument("layout", help="name of the layout, for example ferplus")

@@ -12,7 +12,6 @@ from matplotlib.patheffects import withStroke
 from pandas.io.formats.style import Styler
 
 from fer_lib.compare import TITLES, Pair, effects
-from fer_lib.methods import METHODS
 from fer_lib.record import Record, by_seed
 from fer_lib.show import COLOURS, say_if_empty
 
@@ -35,7 +34,7 @@ def protocol(records: Sequence[Record], caption: str) -> Styler:
         lines += [{
             "method": TITLES[method], "trained on": _range(seen["train_images"]), "validated on": _range(seen["val_images"]),
             "measured on": _range({len(r.labels) for r in own}), "epochs": _range(seen["epochs"]), "batch": _range(seen["batch_size"]),
-            "start": METHODS[method].starts_from, "rows": len(seeds), "seeds": _range(seeds.values()),
+            "start": ", ".join(sorted({r.parameters.get("recognizer", "") for r in own} - {""})), "rows": len(seeds), "seeds": _range(seeds.values()),
         }] if own else []  # fmt: skip
     networks = sorted({f"{r.parameters['backbone']} at {r.parameters['size']} pixels" for r in records})
     caption += f" Recognizer: {', '.join(networks)}." * bool(networks)
@@ -76,7 +75,7 @@ def cost_table(records: Sequence[Record], pairs: Iterable[Pair], caption: str) -
     for pair, cost in ((pair, cost_of(records, pair)) for pair in pairs):
         if cost:
             few, many = (f"{x / 1e6:.2f}" for x in cost.parameters)
-            ratios = [f"× {median(x):.2f} ({min(x):.2f} to {max(x):.2f})" for x in cost[:2]]
+            ratios = [f"× {median(x):.2f} ({min(x):.2f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{max(x):.2f})" for x in cost[:2]]
             lines.append((f"{pair.second} / {pair.first}", pair.tells, *ratios, f"{many} / {few}", len(cost.seconds)))
     columns = ["rows", "what differs", "seconds of training", "images a second", "parameters (million)", "seeds"]
     return pd.DataFrame(lines, columns=columns).style.hide(axis="index").set_caption(caption)

@@ -54,6 +54,22 @@ PAIRS: dict[str, tuple[Pair, ...]] = {
         Pair("sr_fer", "S8-finetune", "S5", "SR-FER over late tuning"),
         Pair("sr_fer", "S8-retrain", "S5", "SR-FER over retraining"),
     ),
+    "another recognizer": (
+        Pair("ll_fer", "A4-B4", "A7-B4", "LL-FER over pixels alone, CLCL reads"),
+        Pair("ll_fer", "A4-N4", "A7-N4", "LL-FER over pixels alone, LNL reads"),
+        Pair("ll_fer", "A7-B0", "A7-B4", "in LL-FER, CLCL over a plain head"),
+        Pair("ll_fer", "A7-N0", "A7-N4", "in LL-FER, LNL over a plain network"),
+        Pair("sr_fer", "S2-B4", "S5-B4", "SR-FER over pixels alone, CLCL reads"),
+        Pair("sr_fer", "S2-N4", "S5-N4", "SR-FER over pixels alone, LNL reads"),
+        Pair("sr_fer", "S5-B0", "S5-B4", "in SR-FER, CLCL over a plain head"),
+        Pair("sr_fer", "S5-N0", "S5-N4", "in SR-FER, LNL over a plain network"),
+    ),
+    "dark and small": (
+        Pair("sr_fer", "S1-dark", "S2-dark", "a super-resolver that also lightens"),
+        Pair("sr_fer", "S2-dark", "S5-dark", "SR-FER over pixels alone"),
+        Pair("sr_fer", "S5-unguided-dark", "S5-dark", "SR-FER's guidance alone"),
+        Pair("sr_fer", "S8-retrain-dark", "S5-dark", "SR-FER over retraining"),
+    ),
 }
 
 

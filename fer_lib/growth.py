@@ -15,9 +15,10 @@ from fer_lib.methods.lnl import LNL
 from fer_lib.methods.regional import share_on
 from fer_lib.nets.backbone import Backbone
 from fer_lib.recipe import Recipe, pick_device
+from fer_lib.sources import sources
 from fer_lib.train import fit
 
-PLACES = ("mouth", "brows", "nowhere")
+PLACES = ("mouth", "brows", "either", "nowhere")
 NOSE_BRIDGE, NOSE_BASE = 29, 33  # landmarks of the iBUG scheme
 
 
@@ -27,7 +28,7 @@ def partial_faces(faces: FaceSet, place: str) -> FaceSet:
     Args:
         faces: with landmarks and neutral twins.
         place: ``mouth``: below the base of the nose; ``brows``: brows and eyes, above the middle of its bridge;
-            ``nowhere``: each picture is its own mean colour, and nothing more.
+            ``either``: below on every other face, above on the rest; ``nowhere``: each picture is its own mean colour, and nothing more.
 
     Raises:
         FerError: if there is no such place.
@@ -40,12 +41,19 @@ def partial_faces(faces: FaceSet, place: str) -> FaceSet:
         flat = faces.images.float().mean(dim=(2, 3), keepdim=True).round().to(torch.uint8)
         flat = flat.expand_as(faces.images).contiguous()
         return replace(faces, images=flat, neutral=flat, fingerprint=f"{faces.fingerprint}-{place}")
-    row = torch.arange(faces.images.shape[-2])
-    mouth = place == "mouth"
-    edge = faces.landmarks[:, NOSE_BASE if mouth else NOSE_BRIDGE, 1:]  # (N, 1)
-    shows = (row > edge if mouth else row < edge)[:, None, :, None]
+    row, low = torch.arange(faces.images.shape[-2]), moves_the_mouth(len(faces), place)[:, None]  # (N, 1)
+    base, bridge = (faces.landmarks[:, point, 1:] for point in (NOSE_BASE, NOSE_BRIDGE))  # (N, 1) each
+    shows = torch.where(low, row > base, row < bridge)[:, None, :, None]
     images = torch.where(shows, faces.images, faces.neutral)
     return replace(faces, images=images, fingerprint=f"{faces.fingerprint}-{place}")
+
+
+def moves_the_mouth(count: int, place: str) -> Tensor:
+    """Which of so many partial faces have their expression below the nose: bool (count,).
+
+    Explained in: book/lnl.ipynb
+    """
+    return torch.arange(count) % 2 == 0 if place == "either" else torch.full((count,), place == "mouth")
 
 
 def changed_cells(faces: FaceSet, side: int) -> Tensor:
@@ -61,6 +69,14 @@ def changed_cells(faces: FaceSet, side: int) -> Tensor:
     return mass > mass.mean()
 
 
+def digest() -> str:
+    """Of the code that decides a growth: that of LNL's runs, and this module's.
+
+    Explained in: book/lnl.ipynb
+    """
+    return sources("lnl", "faces", modules=("fer_lib.growth",))
+
+
 @dataclass
 class Growth:
     """The weights of one training on partial faces.
@@ -69,6 +85,7 @@ class Growth:
         place, seed: which training it was.
         weight: (epochs + 1, M), mean over the test faces: before training and after each epoch.
         cells: bool (M,), :func:`changed_cells`; all false where nothing changes.
+        apart: (2, M), with ``either``: at the end, mean over the faces that move the mouth, and over the others.
         accuracy: on the test faces, at the end.
         faces: the test faces.
         method: as trained.
@@ -83,6 +100,7 @@ class Growth:
     accuracy: float
     faces: FaceSet
     method: LNL
+    apart: Tensor | None = None
 
     def share(self, cells: Tensor) -> list[float]:
         """The share of the weight on the cells, for each epoch."""
@@ -111,20 +129,24 @@ def grow(
     amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
     train = Loader(sets["train"], recipe.batch_size, where, recipe.size, amounts, "shuffled", seed)
     test = Loader(sets["test"], 128, where, recipe.size)
-    seen = [mean_weight(method, test)]
+    seen = [weights_of(method, test).mean(0)]
 
     def after_epoch(line: str) -> None:
-        seen.append(mean_weight(method, test))
+        seen.append(weights_of(method, test).mean(0))
         log(line)
 
     history = fit(method, train, test, recipe, seed, log=after_epoch).history
     cells = changed_cells(sets["test"], switches.side)
-    return Growth(place, seed, torch.stack(seen), cells, history.epochs[-1]["val_accuracy"], sets["test"], method)
+    apart = None
+    if place == "either":
+        each, low = weights_of(method, test), moves_the_mouth(len(sets["test"]), place)
+        apart = torch.stack([each[low].mean(0), each[~low].mean(0)])
+    return Growth(place, seed, torch.stack(seen), cells, history.epochs[-1]["val_accuracy"], sets["test"], method, apart)
 
 
 @torch.no_grad()
-def mean_weight(method: LNL, loader: Loader) -> Tensor:
-    """The region weights, mean over the faces: float32 (M,).
+def weights_of(method: LNL, loader: Loader) -> Tensor:
+    """The region weights of each face: float32 (N, M), on the CPU.
 
     Explained in: book/lnl.ipynb
     """
@@ -132,4 +154,4 @@ def mean_weight(method: LNL, loader: Loader) -> Tensor:
     method.eval()
     weight = torch.cat([method.see(batch.image).weight.float().cpu() for batch in loader.epoch()])
     method.train(was_training)
-    return weight.mean(0)
+    return weight

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fer_lib.errors import FerError
-from fer_lib.methods import find_method
+from fer_lib.methods import find_method, owner
 from fer_lib.recipe import Recipe
 
 _SMALL = Recipe(backbone="resnet10_narrow", stem_stride=2, size=64, batch_size=32, augment=0.3)
@@ -30,9 +30,9 @@ BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     ("lnl", "page"): dict(batch_size=16),
     **{(method, "laptop"): dict(train_images=12000, epochs=8) for method in ("clcl", "lnl")},
     ("clcl", "quick"): dict(train_images=2000, val_images=250, epochs=7),
-    ("err_net", "quick"): dict(size=48, train_images=1500, val_images=250, test_images=800, batch_size=16),
+    ("err_net", "quick"): dict(size=48, train_images=2000, val_images=250, test_images=800, batch_size=16, epochs=10),
     ("err_net", "page"): dict(train_images=800, val_images=160, test_images=240, batch_size=16),
-    ("err_net", "laptop"): dict(train_images=6000, epochs=6),
+    ("err_net", "laptop"): dict(batch_size=16, epochs=40),  # pairs are few: all of them, often
     ("clcl", "page"): dict(train_images=640, val_images=160, test_images=640, epochs=5),
 }
 
@@ -91,17 +91,21 @@ class Parameters(BaseModel):
             raise _one_sentence(error, "Parameter") from error
 
     def recognizers(self) -> "dict[str, Parameters]":
-        """The baseline's runs that this one needs: ``start``, its own seed's, and ``judge``, the next seed's.
+        """The recognizers' runs that this one needs: ``start``, its own seed's, and ``judge``, the next seed's.
 
-        Overrides of the recipe hold for them too, ``degrade`` excepted: they see clean faces. A method
-        names the row of each, or none.
+        Overrides of the recipe hold for them too, ``degrade`` excepted: they see clean faces; and so does the
+        size of the images, where a method's budget for a profile changes it. A method names the row of each, or none.
         """
         method = find_method(self.method)
         shared = [x for x in self.overrides.split() if x.split("=")[0] in set(Recipe.model_fields) - {"degrade"}]
-        changes = {"method": "baseline", "split": "", "overrides": " ".join(shared)}
-        wanted = {"start": (method.starts_from, self.seed), "judge": (method.judged_by, self.seed + 1)}
+        size = BUDGETS.get((self.method, self.profile), {}).get("size")
+        if size and not any(x.startswith("size=") for x in shared):
+            shared.append(f"size={size}")
+        changes = {"split": "", "overrides": " ".join(shared)}
+        first = getattr(self.resolve()[1], "recognizer", method.starts_from)
+        wanted = {"start": (first, self.seed), "judge": (method.judged_by, self.seed + 1)}
         return {
-            part: self.model_copy(update={**changes, "row": row, "seed": seed})
+            part: self.model_copy(update={**changes, "method": owner(row), "row": row, "seed": seed})
             for part, (row, seed) in wanted.items()
             if row
         }

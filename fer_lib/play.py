@@ -51,7 +51,8 @@ def face_player(rows: Tensor, titles: Sequence[str], interval: int = 500) -> str
         picture.set_data(strips[k].squeeze())
         ax.set_title(titles[k])
 
-    return _player(figure, frame, len(strips), interval, "reflect")
+    with plt.rc_context({"animation.frame_format": "jpeg"}):
+        return _player(figure, frame, len(strips), interval, "reflect")
 
 
 def sample_size_player(hits: Tensor, sizes: Sequence[int], seed: int = 0) -> str:

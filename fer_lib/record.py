@@ -97,7 +97,7 @@ class Record(BaseModel):
 
     def stale(self) -> bool:
         """Whether the sources that decide the result have changed since."""
-        return self.sources != sources(self.method, self.dataset)
+        return self.sources != sources(self.method, self.dataset, self.parameters.get("recognizer", ""))
 
 
 def record_path(out: Path, method: str, name: str) -> Path:

@@ -254,7 +254,7 @@ def _text(found: tuple[float, float, float] | None, digits: int) -> str:
     if found is None:
         return "–"
     mean, low, high = (f"{value:.{digits}f}" for value in found)
-    return mean if np.isnan(found[1]) else f"{mean} [{low}, {high}]"
+    return mean if np.isnan(found[1]) else f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"
 
 
 def _panels(records: Sequence[Record], panels: Mapping[str, Sequence[str]], main: str, draw: Callable) -> Figure:

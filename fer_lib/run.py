@@ -1,5 +1,6 @@
 """Parameters in, one record out: what the chapters, the command line and the sweeps all call."""
 
+import json
 import os
 import resource
 import sys
@@ -89,7 +90,7 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     method = kind(switches, backbone, sets["train"].classes).to(device, memory_format=torch.channels_last)
     needed = parameters.recognizers()
     if "start" in needed:
-        method.start(on_first(load_file, recognizer_weights(needed["start"], log)))
+        method.start(_recognizer(needed["start"], sets["train"].classes, log))
     amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
     spoil = Degradation.of(recipe.degrade)
     train = Loader(
@@ -97,7 +98,7 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     )
     tests = {s: Loader(sets[s], EVALUATED_AT_ONCE, device, recipe.size, degrade=spoil) for s in ("val", split)}
     path = _path(parameters)
-    made_by = sources(parameters.method, parameters.dataset)
+    made_by = sources(parameters.method, parameters.dataset, getattr(switches, "recognizer", ""))
     fitted = fit(
         method, train, tests["val"], recipe, parameters.seed, path.with_suffix(".ckpt"), f"{switches} {made_by}", log
     )
@@ -117,7 +118,7 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
         labels="".join(map(str, labels.tolist())),
         predicted="".join(map(str, logits.argmax(1).tolist())),
         history=fitted.history.epochs,
-        mechanism=method.mechanism(tests[split], _judge(needed["judge"], log) if judge and "judge" in needed else None),
+        mechanism=method.mechanism(tests[split], _recognizer(needed["judge"], sets["train"].classes, log) if judge and "judge" in needed else None),
         cost=_cost(fitted, train, method, device),
         device=describe(device, mixed_precision(recipe, device)) + (f", {world()} processes" if world() > 1 else ""),
         versions=versions(),
@@ -192,19 +193,22 @@ def _valid(record: Record, parameters: Parameters) -> bool:
     return not record.stale() and record.parameters == parameters.meant()
 
 
-def _judge(parameters: Parameters, log) -> Method:
-    """The trained recognizer of a run."""
+def _recognizer(parameters: Parameters, classes: int, log) -> Method:
+    """The trained recognizer of a run, in evaluation mode."""
     weights = on_first(load_file, recognizer_weights(parameters, log))
     recipe, switches = parameters.resolve()
-    backbone = Backbone(recipe.backbone, recipe.stem_stride, size=recipe.size)
-    judge = find_method(parameters.method)(switches, backbone, len(weights["head.bias"]))
-    judge.load_state_dict(weights)
-    return judge.to(pick_device(parameters.device), memory_format=torch.channels_last).eval()
+    with torch.random.fork_rng(devices=[]):  # the first weights are thrown away: they shall cost nobody a draw
+        backbone = Backbone(recipe.backbone, recipe.stem_stride, size=recipe.size)
+        trained = find_method(parameters.method)(switches, backbone, classes)
+    trained.load_state_dict(weights)
+    return trained.to(pick_device(parameters.device), memory_format=torch.channels_last).eval()
 
 
 def _write(record: Record, path: Path, method: Method) -> None:
-    """The weights, then the record; then the checkpoint is no longer needed."""
-    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, path.with_suffix(".safetensors"))
+    """The weights, with what they are of, then the record; then the checkpoint is no longer needed."""
+    about = record.model_dump(include={"method", "row", "dataset", "profile", "seed", "parameters"})
+    said = {"run": json.dumps(about | {"classes": len(record.confusion)})}
+    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, path.with_suffix(".safetensors"), said)
     write_record(record, path)
     path.with_suffix(".ckpt").unlink(missing_ok=True)
 

@@ -127,16 +127,21 @@ def history(record: Record) -> Figure:
 
     Explained in: book/baseline.ipynb
     """
-    figure, (left, right) = plt.subplots(1, 2)
-    epochs, colour = [e["epoch"] for e in record.history], COLOURS[record.method]
-    left.set_prop_cycle(color=list(dict.fromkeys([colour, ACCENT, *COLOURS.values()])))
     terms = list(dict.fromkeys(k for e in record.history for k in e if "/" in k))
+    crowded = len(terms) > 4
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 4.4 if crowded else 3.6))
+    epochs, colour = [e["epoch"] for e in record.history], COLOURS[record.method]
+    colours = dict.fromkeys([colour, ACCENT, *COLOURS.values()])
+    left.set_prop_cycle(plt.cycler(linestyle=["-", "--"]) * plt.cycler(color=list(colours)))
     players = {term.split("/")[0] for term in terms}
     for term in terms:
         seen = [e for e in record.history if term in e]
         label = term.replace("/", ": ") if len(players) > 1 else term.split("/")[1]
         left.plot([e["epoch"] for e in seen], [e[term] for e in seen], marker=".", label=label)
-    left.legend(frameon=False, fontsize=9)
+    if crowded:
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    else:
+        left.legend(frameon=False, fontsize=9)
     unit = "training loss (nats)" if len(terms) == 1 else "loss terms, each in its own unit"
     # A loss may be negative: then the axis goes down to it.
     lowest = min((e[term] for e in record.history for term in terms if term in e), default=0)
@@ -230,7 +235,7 @@ def origin(records: Sequence[Record]) -> str:
 
 
 def told(*paragraphs: str) -> Markdown:
-    """Sentences that records made; those that wait for a record are named once, at the end.
+    """Sentences that records made; those that wait for a record are named once, at the end. A list stays as it is.
 
     Args:
         paragraphs: of sentences such as :func:`fer_lib.versus.verdicts` makes; an empty line between two.
@@ -238,8 +243,8 @@ def told(*paragraphs: str) -> Markdown:
     Explained in: book/sr_fer.ipynb
     """
     lines = [line for text in paragraphs for line in text.split("\n\n")]
-    absent = dict.fromkeys(line.split(":")[0].strip("* ") for line in lines if "recorded yet" in line)
-    known = [line for line in lines if "recorded yet" not in line]
+    known = [line for line in lines if line.startswith("- ") or "recorded yet" not in line]
+    absent = dict.fromkeys(line.split(":")[0].strip("* ") for line in lines if line not in known)
     return Markdown("\n\n".join(known + [f"Not recorded yet: {'; '.join(absent)}."] * bool(absent)))
 
 
@@ -253,7 +258,7 @@ def say_if_empty(ax: Axes, drawn: bool) -> None:
 
 
 def _with_interval(mean: float, low: float, high: float) -> str:
-    return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f},\N{NO-BREAK SPACE}{high:.1f}]"
 
 
 def _white(images: Tensor) -> float:

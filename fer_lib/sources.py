@@ -9,23 +9,25 @@ from pathlib import Path
 
 import fer_lib
 from fer_lib.data import DATASETS
+from fer_lib.methods import owner
 
 LIBRARY = Path(fer_lib.__file__).parent
 TABLE, MAKER = "ROWS", "_rows"
 
 
-def sources(method: str, dataset: str) -> str:
+def sources(method: str, dataset: str, recognizer: str = "", modules: tuple[str, ...] = ()) -> str:
     """Digest of the modules that decide a run's result; comments and docstrings do not count.
 
-    Taken in are ``run.py``, the method, its dataset's module, the training loop and the
-    metrics, with all modules of ``fer_lib`` that these four import. Other methods and layouts,
+    Taken in are ``run.py`` and further ``modules``, the method, that of the row ``recognizer`` it begins with, its dataset's module, the
+    training loop and the metrics, with all modules of ``fer_lib`` that these import. Other methods and layouts,
     figures and the command line are not: editing them leaves a record valid. Nor is a method's
     table ``ROWS``, or the function ``_rows`` that makes it: a record holds its row's parameters itself.
 
     Explained in: book/status.md
     """
     reader = DATASETS[dataset].module if dataset in DATASETS else f"fer_lib.data.{dataset}"
-    todo = [_file(name) for name in (f"fer_lib.methods.{method}", reader, "fer_lib.train", "fer_lib.evaluate")]
+    methods = [method, *([owner(recognizer)] if recognizer else [])]
+    todo = [_file(name) for name in (*modules, *(f"fer_lib.methods.{name}" for name in methods), reader, "fer_lib.train", "fer_lib.evaluate")]
     run = LIBRARY / "run.py"
     seen: dict[Path, str] = {run: _bare(run.read_text())}
     while todo:

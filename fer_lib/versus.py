@@ -90,8 +90,8 @@ def verdicts(records: Sequence[Record], pairs: Sequence[tuple[str, str]]) -> str
             absent.append(f"**{second} against {first}:** not recorded yet.")
             continue
         found = versus(records, first, second)
-        interval = f" [{found.low:+.1f}, {found.high:+.1f}]" if len(found.tests) > 1 else ""
-        tests = ", ".join(f"{t.only_first} : {t.only_second} ({t.p_value:.2g})" for t in found.tests)
+        interval = f" [{found.low:+.1f},\N{NO-BREAK SPACE}{found.high:+.1f}]" if len(found.tests) > 1 else ""
+        tests = ", ".join(f"{t.only_first}\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}{t.only_second} ({t.p_value:.2g})" for t in found.tests)
         lines.append(f"| {second} − {first} | {found.mean:+.1f}{interval} | {tests} | {found.reading} |")
     return "\n\n".join(["\n".join(lines)] * (len(lines) > 1) + absent)
 
@@ -135,7 +135,7 @@ def gain_table(records: Sequence[Record], pairs: Sequence[tuple[str, str]], figu
             return "–"
         mean, low, high = (f"{value:+.{digits}f}" for value in found)
         mark = "**" * (found[1] > 0 or found[2] < 0)
-        return f"{mark}{mean}{mark} [{low}, {high}]"
+        return f"{mark}{mean}{mark} [{low},\N{NO-BREAK SPACE}{high}]"
 
     lines, absent = [f"| | {' | '.join(figures)} |", "|---" * (len(figures) + 1) + "|"], []
     for first, second in pairs:

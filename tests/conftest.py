@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from rendered import whole_book
 
 from fer_lib.data.faceset import FaceSet
 
@@ -30,3 +31,9 @@ def keep_threads():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory):
+    """The whole book, rendered once for every test that looks at it."""
+    return whole_book(tmp_path_factory.mktemp("book"))

@@ -28,7 +28,7 @@ def close_figures():
 def record(row, seed, right, method="ll_fer", seconds=60.0, faces="f", dataset="faces", device="cpu", fold=0, **mechanism):
     """A record in which the first ``right`` of 200 faces are named correctly."""
     said = "".join(t if i < right else "89"[i % 2] for i, t in enumerate(LABELS))
-    parameters = {"train_images": 1000, "val_images": 0, "size": 64, "epochs": 6, "batch_size": 32, "backbone": "small", "weights": ""}
+    parameters = {"train_images": 1000, "val_images": 0, "size": 64, "epochs": 6, "batch_size": 32, "backbone": "small", "weights": "", "recognizer": "B4" if row.endswith("B4") else "R0"}
     return Record(
         method=method, row=row, dataset=dataset, profile="quick", fold=fold, seed=seed, split="test", alignment="as drawn",
         labels=LABELS, predicted=said, metrics={"accuracy": right / 200, "macro_recall": right / 200}, confusion=[[1]], intervals={},
@@ -125,17 +125,17 @@ def test_costs_are_ratios_of_runs_on_one_device():
     elsewhere = [r.model_copy(update={"device": "gpu"}) if r.row == "A7" and r.seed else r for r in runs]
     assert budgets.cost_of(elsewhere, pairs[0]).seconds == [1]
     html = budgets.cost_table(runs, pairs, "caption").to_html()
-    assert "× 2.00 (1.00 to 8.00)" in html and "2.00 / 2.00" in html and "no training" not in html
+    assert "× 2.00 (1.00\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}8.00)" in html and "2.00 / 2.00" in html and "no training" not in html
     (point,) = budgets.gain_against_cost(runs, pairs).containers
     assert point[0].get_xdata() == [2] and point[0].get_ydata() == pytest.approx([5])
     assert budgets.gain_against_cost([], pairs).texts[0].get_text() == "no record yet"
 
 
 def test_protocol_says_what_was_recorded():
-    table = budgets.protocol([*rows(A4=100, A7=110)[:5], record("A0", 0, 100, seconds=0)], "caption").data
+    table = budgets.protocol([*rows(A4=100, A7=110)[:5], record("A0", 0, 100, seconds=0), record("A0-B4", 0, 100, seconds=0)], "caption").data
     assert table.to_dict("records") == [
         {"method": "LL-FER", "trained on": "1,000", "validated on": "all", "measured on": "200", "epochs": "6", "batch": "32",
-         "start": "R0", "rows": 3, "seeds": "1 to 3"}
+         "start": "B4, R0", "rows": 4, "seeds": "1 to 3"}
     ]  # fmt: skip
     assert budgets.protocol([], "caption").data.empty
 

@@ -35,7 +35,7 @@ def folder(tmp_path):
 
 
 def run(tool, folder, monkeypatch, **change):
-    same = dict.fromkeys((*tool.COMPARED, "weights"), "equal")
+    same = dict.fromkeys((*tool.COMPARED, "weights"), "equal") | {"parameters": {"lr": 0.1}}
     found = [{KEY: {"sources": "old", **same}}, {KEY: {"sources": sources("baseline", "faces"), **same, **change}}]
     monkeypatch.setattr(tool, "outcomes", lambda tree, keys, data: found[tree == ROOT])
     left = tool.confirm("BASE", folder, {})
@@ -54,10 +54,18 @@ def test_what_agrees_is_renewed_and_nothing_else(tool, folder, monkeypatch, caps
     assert {name for name in old if json.loads(json.dumps(new[name])) != old[name]} == {"sources", "confirmed"}
 
 
+def test_a_parameter_that_is_new_is_added_and_one_that_changed_is_not_passed_over(tool, folder, monkeypatch, capsys):
+    left, records = run(tool, folder, monkeypatch, parameters={"lr": 0.1, "gate": "new"})
+    assert left == 1 and records[0].parameters["gate"] == "new" and "gate" not in records[1].parameters
+    assert records[0].parameters["lr"] != 0.1, "what the record knows of its own run stays"
+
+
 def test_what_differs_stays_stale_and_is_named(tool, folder, monkeypatch, capsys):
     left, records = run(tool, folder, monkeypatch, weights="other", history="other")
     assert left == 2 and records[0].stale()
     assert "seed0 stays stale: now differs in history, weights" in capsys.readouterr().out
+    left, records = run(tool, folder, monkeypatch, parameters={"lr": 0.2})
+    assert left == 2 and "now differs in parameters" in capsys.readouterr().out
 
 
 def test_a_child_runs_the_tree_that_it_is_given(tool, tmp_path, monkeypatch):
@@ -67,6 +75,6 @@ def test_a_child_runs_the_tree_that_it_is_given(tool, tmp_path, monkeypatch):
     schedule = tmp_path / "fer_lib" / "train.py"
     schedule.write_text(schedule.read_text().replace("return 0.5 * (1 + math.cos", "return 0.4 * (1 + math.cos"))
     here, there = (tool.outcomes(tree, [KEY], {})[KEY] for tree in (ROOT, tmp_path))
-    assert here["sources"] == sources("baseline", "faces") and here.keys() == {"sources", "weights", *tool.COMPARED}
+    assert here["sources"] == sources("baseline", "faces") and here.keys() == {"sources", "weights", "parameters", *tool.COMPARED}
     differ = {name for name in here if here[name] != there[name]}
     assert {"sources", "history", "weights"} <= differ and not differ & {"parameters", "fingerprint", "labels"}

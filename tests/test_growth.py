@@ -6,7 +6,7 @@ import torch
 from fer_lib.data.faces import make_faces
 from fer_lib.data.loader import Loader
 from fer_lib.errors import FerError
-from fer_lib.growth import changed_cells, grow, mean_weight, partial_faces
+from fer_lib.growth import changed_cells, grow, moves_the_mouth, partial_faces, weights_of
 from fer_lib.parameters import Parameters
 
 
@@ -24,7 +24,9 @@ def test_each_place_is_the_face_on_its_side_and_the_twin_on_the_other(faces):
             rows = torch.tensor([(y > edge) if below else (y < edge) for y in range(32)])
             assert torch.equal(part.images[k][:, rows], faces.images[k][:, rows])
             assert torch.equal(part.images[k][:, ~rows], faces.neutral[k][:, ~rows])
-    with pytest.raises(FerError, match="There is no place 'nose': choose one of mouth, brows, nowhere"):
+    mouth, brows, either = (partial_faces(faces, place).images for place in ("mouth", "brows", "either"))
+    assert torch.equal(either[0::2], mouth[0::2]) and torch.equal(either[1::2], brows[1::2])
+    with pytest.raises(FerError, match="There is no place 'nose': choose one of mouth, brows, either, nowhere"):
         partial_faces(faces, "nose")
 
 
@@ -46,6 +48,14 @@ def test_growth_begins_with_even_weights_and_has_one_line_an_epoch():
     assert grown.weight.shape == (recipe.epochs + 1, 16) and len(lines) == recipe.epochs
     assert torch.equal(grown.weight[0], torch.ones(16)) and not torch.equal(grown.weight[-1], torch.ones(16))
     assert torch.allclose(grown.weight.sum(1), torch.full((recipe.epochs + 1,), 16.0), atol=1e-4)
-    assert torch.allclose(grown.weight[-1], mean_weight(grown.method, Loader(grown.faces, 7)), atol=1e-5)
+    assert torch.allclose(grown.weight[-1], weights_of(grown.method, Loader(grown.faces, 7)).mean(0), atol=1e-5)
     by_hand = [(w * grown.cells).sum().item() / 16 for w in grown.weight]
     assert grown.share(grown.cells) == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_either_keeps_the_two_kinds_of_faces_apart():
+    recipe, switches = Parameters(method="lnl", row="N4", profile="smoke", overrides="size=32 test_images=32").resolve()
+    grown = grow("either", recipe, switches, device="cpu", log=lambda line: None)
+    assert grown.apart.shape == (2, 16) and torch.allclose(grown.apart.mean(0), grown.weight[-1], atol=1e-5)
+    each = weights_of(grown.method, Loader(grown.faces, 7))
+    assert torch.allclose(grown.apart[0], each[moves_the_mouth(32, "either")].mean(0), atol=1e-5)

@@ -4,59 +4,26 @@ import importlib.util
 import os
 import re
 import shutil
-import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from rendered import CHAPTERS, PROSE, ROOT, build
 
-ROOT = Path(__file__).resolve().parent.parent
-PROSE = ("intro", "data", "reruns", "teach", "troubleshooting", "status", "glossary", "references")
-CHAPTERS = tuple(sorted(path.stem for path in (ROOT / "book").glob("*.ipynb")))
 COUNT = "print(open('count.txt', 'a').write('x'))"
-
-
-def build(root: Path) -> subprocess.CompletedProcess:
-    """Build the book in ``root`` as `make book` does."""
-    return subprocess.run(
-        [sys.executable, "tools/build_book.py"],
-        cwd=root,
-        env=os.environ | {"NO_COLOR": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def at_smoke(path: Path) -> None:
-    """Set the chapter's parameters as nbmake does: after the parameters cell."""
-    notebook = nbformat.read(path, as_version=4)
-    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    values = cell.metadata["nbmake"]["mock"]
-    cell.source += "".join(f"\n{name} = {value!r}" for name, value in values.items())
-    nbformat.write(notebook, path)
-
-
-@pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    """The whole book, rendered with every chapter executed at the smoke profile."""
-    root = tmp_path_factory.mktemp("book")
-    for name in ("book", "fer_lib", "sweeps", "tools"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "runs"))
-    for name in ("_config.yml", "_toc.yml", "requirements.lock"):
-        shutil.copy(ROOT / name, root)
-    for chapter in CHAPTERS:
-        at_smoke(root / "book" / f"{chapter}.ipynb")
-    result = build(root)
-    assert result.returncode == 0, result.stdout
-    return root / "_build" / "html"
 
 
 def soup(path: Path) -> BeautifulSoup:
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@cache
+def places(page: Path) -> set[str]:
+    """Where on a page a link can lead."""
+    return {tag["id"] for tag in soup(page).select("[id]")}
 
 
 @pytest.mark.parametrize("name", PROSE + CHAPTERS)
@@ -96,12 +63,18 @@ class TestPage:
             target = page.parent / unquote(parts.path) if parts.path else page
             assert target.is_file(), link["href"]
             if parts.fragment and target.suffix == ".html":
-                assert soup(target).find(id=unquote(parts.fragment)), link["href"]
+                assert unquote(parts.fragment) in places(target.resolve()), link["href"]
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_shows_its_figures(html, name):
     assert soup(html / "book" / f"{name}.html").select("article .cell_output img[src]")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_shows_its_players(html, name):
+    code = (ROOT / "book" / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert len(soup(html / "book" / f"{name}.html").select(".animation")) == code.count("_player(")
 
 
 def test_the_first_screen_has_its_picture(html):
@@ -218,3 +191,12 @@ def test_a_page_without_its_rendered_file_is_named(small, builder):
     rendered.mkdir(parents=True)
     (rendered / "intro.html").touch()
     assert builder.missing_pages(small) == ["book/chapter"]
+
+
+def test_a_heavy_page_stops_the_build(small, builder):
+    (small / "book" / "heavy.png").write_bytes(bytes(2_999_000))
+    (small / "book" / "intro.md").write_text("# Page\n\n```{image} heavy.png\n:alt: none\n```\n")
+    result = build(small)
+    assert result.returncode != 0 and "intro (3.0 MB)" in result.stdout
+    (small / "_build" / "html" / "_images" / "heavy.png").write_bytes(bytes(2_000_000))
+    assert builder.heavy_pages(small) == []

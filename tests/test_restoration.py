@@ -73,7 +73,7 @@ def test_gain_table_has_a_line_a_pair_and_a_column_a_figure():
     text = versus.gain_table(rows(A4=50, A7=60), [("A4", "A7"), ("A3", "A7")], {"accuracy": "accuracy", "no such": "nothing"}, 1)
     lines = text.split("\n")
     assert lines[0] == "| | accuracy | no such |" and lines[1] == "|---|---|---|"
-    assert lines[2] == "| A7 − A4 | **+10.0** [+10.0, +10.0] | – |"
+    assert lines[2] == "| A7 − A4 | **+10.0** [+10.0,\N{NO-BREAK SPACE}+10.0] | – |"
     assert lines[-1] == "**A7 against A3:** no two common seeds are recorded yet."
     assert versus.gain_table([], [("A4", "A7")], {"accuracy": "accuracy"}).startswith("**A7 against A4")
 
@@ -85,7 +85,7 @@ def test_missing_names_the_rows_without_a_record():
 
 def test_table_leaves_out_rows_without_records():
     html = restoration.mechanism_table(rows(A4=50), ("A4", "A7"), {"PSNR (dB)": ("psnr_restored", 1)}, "caption").to_html()
-    assert "26.0 [23.5, 28.5]" in html and "A7" not in html
+    assert "26.0 [23.5,\N{NO-BREAK SPACE}28.5]" in html and "A7" not in html
     assert "No record yet" in restoration.mechanism_table([], ("A4",), {"SSIM": ("ssim_restored", 3)}, "c").to_html()
 
 

@@ -13,12 +13,13 @@ from safetensors.torch import load_file
 
 from fer_lib.__main__ import main
 from fer_lib.errors import FerError
-from fer_lib.methods import METHODS
+from fer_lib.methods import METHODS, owner
 from fer_lib.methods.baseline import Baseline
 from fer_lib.methods.method import Player, Stage
 from fer_lib.parameters import PROFILES, Parameters
 from fer_lib.record import read_record, write_record
 from fer_lib.run import recognizer_weights, run
+from fer_lib.sources import sources
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "train_images=48 val_images=16 test_images=16 size=32 batch_size=16"
@@ -82,6 +83,13 @@ def test_a_method_that_starts_from_the_baseline_trains_it_once(tmp_path, monkeyp
     lines.clear()
     run(Parameters(method="follower", row="R1", **options), log=lines.append, judge=False)
     assert lines[0].startswith("epoch   1")
+
+
+def test_a_judge_is_trained_at_the_size_that_it_judges():
+    (judge,) = Parameters(method="err_net", row="E5", profile="quick").recognizers().values()
+    assert judge.resolve()[0].size == Parameters(method="err_net", row="E5", profile="quick").resolve()[0].size == 48
+    (judge,) = Parameters(method="err_net", row="E5", profile="quick", overrides="size=32").recognizers().values()
+    assert judge.overrides == "size=32"
 
 
 def test_a_judge_without_a_start_and_a_recognizer_of_other_parameters(tmp_path, monkeypatch):
@@ -209,3 +217,23 @@ def test_command_line(capsys, tmp_path):
     assert str(tmp_path / "none") in "".join(capsys.readouterr())
     with pytest.raises(SystemExit):
         main(["walk"])
+
+
+@pytest.mark.parametrize("method, row", [("ll_fer", "A7-B4"), ("sr_fer", "S5-N4")])
+def test_a_cascade_begins_with_another_recognizer(tmp_path, method, row):
+    """Trained once, taken over whole, kept as the reference, tuned; and its method's code decides the record, too."""
+    parameters = Parameters(method=method, row=row, profile="smoke", out=str(tmp_path), overrides="train_images=16 val_images=16 test_images=16 size=32 epochs=2")
+    start = parameters.recognizers()["start"]
+    assert (start.method, start.row, start.seed) == (owner(row[-2:]), row[-2:], 0)
+    result = run(parameters, log=lambda line: None, judge=False)
+    taken, weights = result.method.reference.state_dict(), load_file(next((tmp_path / start.method).glob("*.safetensors")))
+    assert taken.keys() == weights.keys() and all(torch.equal(taken[k], v) for k, v in weights.items())
+    assert result.method.recognizer.name == start.method and result.record.parameters["recognizer"] == row[-2:]
+    own = result.method.recognizer.state_dict()
+    assert any(not torch.equal(own[k], v) for k, v in weights.items())
+    assert result.record.sources == sources(method, "faces", row[-2:]) != sources(method, "faces")
+
+
+def test_an_unknown_recognizer():
+    with pytest.raises(FerError, match="There is no recognizer 'A7': name a row of baseline, clcl"):
+        Parameters(method="ll_fer", row="A7", overrides="recognizer=A7").recognizers()

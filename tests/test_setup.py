@@ -15,8 +15,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
-CONDA_NAMES = {"torch": "pytorch", "snakemake": "snakemake-minimal"}
-BY_PIP = {"sphinx-mathjax-offline"}  # comes with fer_lib itself; not known to be on conda-forge
+CONDA_NAMES = {"playwright": "playwright-python", "snakemake": "snakemake-minimal", "torch": "pytorch"}
+BY_PIP = {"axe-playwright-python", "sphinx-mathjax-offline"}  # come with fer_lib itself; not known to be on conda-forge
 
 
 def text(name: str) -> str:
@@ -50,7 +50,7 @@ def test_conda_asks_for_what_pyproject_asks_for():
         "python": python,
         "pip": "",
     }
-    assert [line for line in environment if isinstance(line, dict)] == [{"pip": ["-e ."]}]
+    assert [line for line in environment if isinstance(line, dict)] == [{"pip": ["-e .[test]"]}]
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)

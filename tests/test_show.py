@@ -42,7 +42,7 @@ def record(row, seed, right, metric=None):
 
 def test_table_shows_mean_and_interval():
     html = show.percent_table(summarize([record("A", s, 60 + s) for s in range(3)]), "caption").to_html()
-    assert "61.0 [58.5, 63.5]" in html and "caption" in html
+    assert "61.0 [58.5,\N{NO-BREAK SPACE}63.5]" in html and "caption" in html
     assert "60.0<" in show.percent_table(summarize([record("A", 0, 60)]), "one").to_html()
 
 
@@ -57,6 +57,16 @@ def test_history_rings_the_chosen_epoch():
     right = show.history(record("A", 0, 60)).axes[1]
     assert [list(line.get_xdata()) for line in right.lines] == [[1, 2, 3], [2]]
     assert right.lines[1].get_ydata()[0] == 50
+
+
+def test_many_loss_terms_look_different_and_are_named_beside_the_axes():
+    many = record("A", 0, 60)
+    for epoch in many.history:
+        epoch |= {f"all/{k}": k / epoch["epoch"] for k in range(9)}
+    figure = show.history(many)
+    left, (names,) = figure.axes[0], figure.legends
+    assert left.get_legend() is None and len(names.get_texts()) == len(left.lines) == 10
+    assert len({(line.get_color(), line.get_linestyle()) for line in left.lines}) == 10
 
 
 def test_intervals_and_bars():
@@ -84,7 +94,7 @@ def test_batch_dependence_draws_every_curve():
 def test_players_bring_their_own_buttons():
     rows = torch.randint(0, 255, (3, 2, 3, 16, 16), dtype=torch.uint8)
     html = play.face_player(rows, ["one", "two", "three"])
-    assert html.count("data:image/png;base64") == 3 and "anim-buttons" in html
+    assert html.count("data:image/jpeg;base64") == 3 and "anim-buttons" in html
     html = play.sample_size_player(record("A", 0, 60).hits(), (10, 100))
     assert html.count("data:image/png;base64") == 2 and "http" not in html and "▶|" in html
 
@@ -96,6 +106,8 @@ def test_every_method_has_a_colour_of_its_own():
 def test_sentences_without_a_record_are_named_once_at_the_end():
     said = show.told("**A against B:** +1.0\n\n**C against D:** not recorded yet.", "C against D: no two common seeds are recorded yet.")
     assert said.data == "**A against B:** +1.0\n\nNot recorded yet: C against D."
+    claims = "\n**Method**\n\n- One: held.\n- Two: not recorded yet."
+    assert show.told(claims).data == claims
 
 
 def test_where_records_come_from():

@@ -52,7 +52,7 @@ def test_the_table_reads_interval_and_tests_together():
     runs = [record("A", s, 60 + s) for s in range(3)] + [record("B", s, 80 + s) for s in range(3)]
     text = versus.verdicts(runs, [("A", "B"), ("B", "A"), ("A", "C")])
     lines = text.split("\n")
-    assert "| B − A | +20.0 [+20.0, +20.0] | 0 : 20" in lines[2] and lines[2].endswith("| **clear** |")
+    assert "| B − A | +20.0 [+20.0,\N{NO-BREAK SPACE}+20.0] | 0\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}20" in lines[2] and lines[2].endswith("| **clear** |")
     assert "| A − B | -20.0" in lines[3] and lines[-1] == "**C against A:** not recorded yet."
     assert versus.verdicts(runs, [("A", "C")]) == "**C against A:** not recorded yet."
 

@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("fer_lib/**/*.py", "book/results/**/*.json", "requirements.lock")
+MAX_MB = 3
 
 
 def sources_hash(root: Path) -> str:
@@ -46,8 +48,21 @@ def missing_pages(root: Path) -> list[str]:
     return [name for name in parse_toc_yaml(root / "_toc.yml") if not (html / f"{name}.html").is_file()]
 
 
+def heavy_pages(root: Path) -> list[str]:
+    """The rendered pages that weigh more than ``MAX_MB`` with their pictures."""
+    from bs4 import BeautifulSoup
+
+    heavy = []
+    for page in sorted((root / "_build" / "html" / "book").glob("*.html")):
+        images = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select("img[src]:not([src^='data:'])")
+        files = {page, *(page.parent / unquote(image["src"]) for image in images)}
+        size = sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+        heavy += [f"{page.stem} ({size:.1f} MB)"] if size > MAX_MB else []
+    return heavy
+
+
 def build(root: Path) -> int:
-    """Build; 0 only if no chapter raised, nothing warned and no page is missing."""
+    """Build; 0 only if no chapter raised, nothing warned, no page is missing and none is heavy."""
     if drop_stale_outputs(root):
         print("Every chapter will be executed: the library, the records or the pins are new.", flush=True)
     # Pages and reports of an earlier build would pass for pages and reports of this one.
@@ -62,6 +77,9 @@ def build(root: Path) -> int:
         return failed
     if missing := missing_pages(root):
         print(f"Pages of _toc.yml that were not rendered: {', '.join(missing)}", file=sys.stderr)
+        return 1
+    if heavy := heavy_pages(root):
+        print(f"Pages of more than {MAX_MB} MB with their pictures: {', '.join(heavy)}", file=sys.stderr)
         return 1
     return 0
 

@@ -3,6 +3,7 @@
 BASE is a commit at which the records were valid. Each (method, row, dataset) of the stale records is
 run at ``smoke`` by BASE's code and by today's. If weights, history, predictions and figures agree to the
 last bit, the records get today's digest, and today's commit under ``confirmed``; else they stay stale.
+A parameter that BASE did not know is added with the value that it has in that row today.
 """
 
 import argparse
@@ -12,10 +13,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from safetensors.torch import load_file
+
 ROOT = Path(__file__).resolve().parent.parent
-COMPARED = ("parameters", "fingerprint", "history", "metrics", "labels", "predicted", "chosen", "mechanism")
+COMPARED = ("fingerprint", "history", "metrics", "labels", "predicted", "chosen", "mechanism")
 Key = tuple[str, str, str]
 
 
@@ -33,15 +37,17 @@ def outcome(key: Key, data: str, out: str) -> dict:
     for epoch in record["history"]:
         del epoch["seconds"]
     parts = {name: hashlib.sha256(json.dumps(record[name]).encode()).hexdigest() for name in COMPARED}
-    parts["weights"] = hashlib.sha256(done.path.with_suffix(".safetensors").read_bytes()).hexdigest()
-    return {"sources": sources(method, dataset), **parts}
+    weights = load_file(done.path.with_suffix(".safetensors"))
+    parts["weights"] = hashlib.sha256(b"".join(name.encode() + weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
+    made_by = sources(method, dataset, *filter(None, [record["parameters"].get("recognizer")]))
+    return {"sources": made_by, "parameters": record["parameters"], **parts}
 
 
 def outcomes(tree: Path, keys: list[Key], data: dict[str, str]) -> dict[Key, dict]:
     """What the code in ``tree`` makes of each row."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, __file__, "--child", json.dumps([(key, data.get(key[2], ""), out) for key in keys])]
-        env = {**os.environ, "PYTHONPATH": str(tree)}
+        env = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
         lines = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
     return {key: json.loads(line) for key, line in zip(keys, lines.splitlines(), strict=True)}
 
@@ -55,7 +61,8 @@ def confirm(base: str, folder: Path, data: dict[str, str]) -> int:
     with tempfile.TemporaryDirectory() as tree:
         subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--detach", "--quiet", tree, base], check=True)
         try:
-            before, after = outcomes(Path(tree), keys, data), outcomes(ROOT, keys, data)
+            with ThreadPoolExecutor(2) as pool:
+                before, after = pool.map(lambda code: outcomes(code, keys, data), (Path(tree), ROOT))
         finally:
             subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", tree], check=True)
     left = 0
@@ -67,12 +74,17 @@ def confirm(base: str, folder: Path, data: dict[str, str]) -> int:
             reason = f"was not valid at {base} either"
         else:
             differ = [name for name in (*COMPARED, "weights") if before[key][name] != after[key][name]]
+            old, new = (x[key]["parameters"] for x in (before, after))
+            if any(new.get(name) != value for name, value in old.items()):
+                differ.append("parameters")
+            added = {name: value for name, value in new.items() if name not in old}
             reason = f"now differs in {', '.join(differ)}" if differ else ""
         if reason:
             left += 1
             print(f"{path.stem} stays stale: {reason}")
         else:
-            write_record(record.model_copy(update={"sources": after[key]["sources"], "confirmed": commit()}), path)
+            renewed = {"sources": after[key]["sources"], "confirmed": commit(), "parameters": record.parameters | added}
+            write_record(record.model_copy(update=renewed), path)
     print(f"{len(stale) - left} of {len(stale)} stale records confirmed")
     return left
 

@@ -11,10 +11,9 @@ from itertools import product
 
 import torch
 
-from fer_lib.growth import PLACES, grow
+from fer_lib.growth import PLACES, digest, grow
 from fer_lib.parameters import Parameters
 from fer_lib.record import RESULTS, commit, describe
-from fer_lib.sources import sources
 
 SEEDS = (0, 1, 2)
 OVERRIDES = "size=48 train_images=1000 test_images=200 epochs=12"
@@ -23,7 +22,7 @@ OVERRIDES = "size=48 train_images=1000 test_images=200 epochs=12"
 def write(runs: list[dict]) -> None:
     """All runs so far, whole or not at all."""
     about = {"row": "N4", "overrides": OVERRIDES, "device": describe(torch.device("cpu"), False), "commit": commit()}
-    about |= {"sources": sources("lnl", "faces"), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+    about |= {"sources": digest(), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     path = RESULTS / "lnl" / "growth.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -38,6 +37,9 @@ if __name__ == "__main__":
         grown = grow(place, recipe, switches, seed, "cpu", log=lambda line: print(line, flush=True))
         weight = [[round(w, 4) for w in epoch] for epoch in grown.weight.tolist()]
         cells, accuracy = grown.cells.int().tolist(), round(grown.accuracy, 4)
-        runs.append({"place": place, "seed": seed, "accuracy": accuracy, "cells": cells, "weight": weight})
+        run = {"place": place, "seed": seed, "accuracy": accuracy, "cells": cells, "weight": weight}
+        if grown.apart is not None:
+            run["apart"] = [[round(w, 4) for w in half] for half in grown.apart.tolist()]
+        runs.append(run)
         print(place, seed, "share on the changed cells", [round(s, 3) for s in grown.share(grown.cells)], flush=True)
         write(runs)

@@ -1,4 +1,4 @@
-"""One word for what spoils every image of a run: ``low_light:severe``, ``low_resolution:4`` ..."""
+"""One word for what spoils every image of a run: ``low_light:severe``, ``low_resolution:4+low_light:mixed`` ..."""
 
 from dataclasses import dataclass, fields
 
@@ -44,10 +44,10 @@ class Degradation:
             raise FerError(f"There is no degradation '{self.kind}:{self.amount}': choose one of {known}.")
 
     @classmethod
-    def of(cls, text: str) -> "Degradation | None":
-        """From ``kind:amount``; "" is no degradation."""
-        kind, _, amount = text.partition(":")
-        return cls(kind, amount) if text else None
+    def of(cls, text: str) -> "Degradation | Chain | None":
+        """From ``kind:amount``, or several with ``+`` between, in the order of their happening; "" is no degradation."""
+        links = [cls(*part.partition(":")[::2]) for part in text.split("+")] if text else [None]
+        return Chain(tuple(links)) if len(links) > 1 else links[0]
 
     def __call__(self, image: Tensor, index: Tensor, seed: int = 0) -> Tensor:
         """The degraded images: as large as before in low light, smaller at low resolution.
@@ -63,6 +63,21 @@ class Degradation:
         if self.kind == "low_resolution":
             return low_resolution(image, int(self.amount))
         return realistic_low_resolution(image, int(self.amount), index, seed)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Degradations one after the other, each on what the one before it has left.
+
+    Explained in: book/faces.ipynb
+    """
+
+    links: tuple[Degradation, ...]
+
+    def __call__(self, image: Tensor, index: Tensor, seed: int = 0) -> Tensor:
+        for link in self.links:
+            image = link(image, index, seed)
+        return image
 
 
 def _one_of(severities: tuple[LowLight, ...], index: Tensor, seed: int) -> LowLight:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_lib.data.degradation import Degradation
+from fer_lib.data.degradation import Chain, Degradation
 from fer_lib.data.faceset import FaceSet
 from fer_lib.data.landmarks import MIRROR
 from fer_lib.errors import FerError
@@ -121,7 +121,7 @@ class Loader:
         augment: Augmentation | None = None,
         sampler: str = "listed",
         seed: int = 0,
-        degrade: Degradation | None = None,
+        degrade: Degradation | Chain | None = None,
     ):
         self.batch_size, self.device, self.augment = batch_size, torch.device(device), augment
         if sampler not in SAMPLERS:
@@ -200,8 +200,8 @@ class Loader:
 def augment_batch(batch: Batch, amounts: Augmentation, draws: Tensor) -> Batch:
     """Warp, relight and partly cover each face by amounts of its own.
 
-    Image, neutral twin, mask and landmarks move together; light changes image
-    and twin alike; the painted rectangle covers the image alone.
+    Image, neutral twin, mask and landmarks move together; light and the painted
+    rectangle change image and twin alike: they differ by the expression alone.
 
     Args:
         draws: (B, 12) uniform in [0, 1), all randomness there is: a face's result
@@ -218,15 +218,16 @@ def augment_batch(batch: Batch, amounts: Augmentation, draws: Tensor) -> Batch:
     parts = iter(warped.split([p.shape[1] for p in planes], dim=1))
     image = _relight(next(parts), signed[:, 5:7], amounts.light)
     neutral = None if batch.neutral is None else _relight(next(parts), signed[:, 5:7], amounts.light)
+    covered, grey = _box(image, draws[:, 7:12], amounts), image.mean(dim=(1, 2, 3), keepdim=True)
     points = [
         None if x is None else _move(x, matrix, flip, image.shape[-1]) for x in (batch.landmarks, batch.neutral_landmarks)
     ]
     return Batch(
-        image=_erase(image, draws[:, 7:12], amounts),
+        image=torch.where(covered, grey, image),
         label=batch.label,
         index=batch.index,
         votes=batch.votes,
-        neutral=neutral,
+        neutral=None if neutral is None else torch.where(covered, grey, neutral),
         neutral_landmarks=points[1],
         mask=None if batch.mask is None else next(parts),
         landmarks=points[0],
@@ -249,14 +250,15 @@ def _relight(image: Tensor, signed: Tensor, light: float) -> Tensor:
     return ((image - mean) * gain + mean + offset).clamp(0, 1)
 
 
-def _erase(image: Tensor, draws: Tensor, amounts: Augmentation) -> Tensor:
+def _box(image: Tensor, draws: Tensor, amounts: Augmentation) -> Tensor:
+    """Where the rectangle lies, if there is one: bool (B, 1, H, W)."""
     side = torch.arange(image.shape[-1], device=image.device) / image.shape[-1]
     low, high = amounts.erase_side
     size = low + (high - low) * draws[:, 1:3]  # (B, 2) height, width
     start = draws[:, 3:5] * (1 - size)
     inside = (side >= start[..., None]) & (side < (start + size)[..., None])  # (B, 2, W)
     box = inside[:, 0, :, None] & inside[:, 1, None, :] & (draws[:, 0] < amounts.erase)[:, None, None]
-    return torch.where(box[:, None], image.mean(dim=(1, 2, 3), keepdim=True), image)
+    return box[:, None]
 
 
 def _move(landmarks: Tensor, matrix: Tensor, flip: Tensor, width: int) -> Tensor:

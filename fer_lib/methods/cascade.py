@@ -25,32 +25,15 @@ from fer_lib.parallel import gather, share
 READERS = ("frozen", "finetune", "retrain")
 
 
-class Reader(Baseline):
-    """The recognizer of a cascade; ``steady`` keeps its batch-norm statistics while its weights are tuned.
-
-    Explained in: book/ll_fer.ipynb
-    """
-
-    def __init__(self, backbone: Backbone, classes: int, steady: bool = True):
-        super().__init__(Baseline.Switches(), backbone, classes)
-        self.steady = steady
-
-    def train(self, mode: bool = True) -> "Reader":
-        super().train(mode)
-        for module in self.modules():
-            if self.steady and isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
-
-
 class Cascade(Method):
     """Degraded image -> restorer -> recognizer.
 
     A subclass gives the restorer, what its images are compared by (``reconstruction``) and
     what the recognizer asks of them (``guidance``). Its switches have ``joint`` (is there a
     joint stage), ``reader`` (``frozen``, ``finetune``: tuned slowly on restored images,
-    ``retrain``: trained on them at full speed, no steady statistics), ``pixel`` (weight of the
-    reconstruction in the joint stage) and ``warmup`` (share of it over which the guidance grows).
+    ``retrain``: trained on them at full speed, batch-norm statistics, too), ``recognizer`` (row of the
+    trained network that it begins with), ``pixel`` (weight of the reconstruction in the joint stage)
+    and ``warmup`` (share of it over which the guidance grows).
 
     Args:
         switches: of the subclass.
@@ -67,15 +50,14 @@ class Cascade(Method):
     def __init__(self, switches: Any, restorer: nn.Module, backbone: Backbone, classes: int):
         super().__init__()
         self.switches, self.restorer = switches, restorer
-        self.recognizer = Reader(backbone, classes, steady=switches.reader != "retrain")
+        self.recognizer: Method = Baseline(Baseline.Switches(), backbone, classes)
         # The recognizer as it was on clean faces: what restored images are compared through.
         self.reference = deepcopy(self.recognizer).requires_grad_(False)
         self.register_buffer("balance", torch.zeros(len(self.GUIDES)))
         self.calibrated = False
 
-    def start(self, weights: dict[str, Tensor]) -> None:
-        self.recognizer.load_state_dict(weights)
-        self.reference.load_state_dict(weights)
+    def start(self, trained: Method) -> None:
+        self.recognizer, self.reference = trained, deepcopy(trained).requires_grad_(False)
 
     def stages(self) -> tuple[Stage, ...]:
         learns, plan = any(True for _ in self.restorer.parameters()), []
@@ -96,6 +78,8 @@ class Cascade(Method):
         return Prediction(seen.logits, seen.stages, {"restored": restored})
 
     def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
+        if self.switches.reader != "retrain":
+            hold_statistics(self.recognizer)
         if player == "recognizer":
             with torch.no_grad():
                 restored = self.restorer(batch.image).clamp(0, 1)
@@ -169,6 +153,16 @@ class Cascade(Method):
             if judge is not None:
                 figures |= {f"{key}_{name}": value for key, value in _seen_by(judge, image, clean).items()}
         return figures
+
+
+def hold_statistics(network: nn.Module) -> None:
+    """Batch norm keeps the statistics it has, though the network is in training mode; its weights may learn.
+
+    Explained in: book/ll_fer.ipynb
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def psnr(image: Tensor, clean: Tensor, where: Tensor | None = None) -> Tensor:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
 from fer_lib.methods.method import Method, Player, Prediction, Stage, Term
-from fer_lib.methods.removal import POINTS, measure, neutral_of, share_left, true_motion
+from fer_lib.methods.removal import measure
+from fer_lib.methods.twins import POINTS, neutral_of, share_left, true_motion
 from fer_lib.nets.adversary import ADVERSARIES, Discriminator, criticism, fooling
 from fer_lib.nets.backbone import Backbone
-from fer_lib.nets.segments import Decoder, gated, segment_margin, squash
+from fer_lib.nets.segments import Decoder, SegmentScores, gated, opened, segment_margin, squash
 
 CHOICES = {
     "output": ("residual", "neutral", "none"),
@@ -31,18 +32,21 @@ CHOICES = {
 
 def _rows() -> dict[str, dict[str, Any]]:
     """The ablation table of the paper file, E0-E9, and controls."""
-    bare = {"landmarks": False, "margin": 0.0, "adversary": "none", "auxiliary": False}
+    bare = {"landmarks": False, "margin": 0.0, "adversary": "none", "auxiliary": 0.0}
     return {
         "E0": {"output": "none", **bare},
         "E1": bare,
         "E2": {**bare, "landmarks": True},
-        "E3": {"adversary": "none", "auxiliary": False},
-        "E4": {"adversary": "vanilla", "auxiliary": False},
-        "E4-wgan-gp": {"adversary": "wgan-gp", "auxiliary": False},
-        "E4-hinge": {"auxiliary": False},
+        "E3": {"adversary": "none", "auxiliary": 0.0},
+        "E4": {"adversary": "vanilla", "auxiliary": 0.0},
+        "E4-wgan-gp": {"adversary": "wgan-gp", "auxiliary": 0.0},
+        "E4-hinge": {"auxiliary": 0.0},
         "E5": {},
         "E5-linear": {"head": "linear"},
         "E5-stop": {"teaches": False},
+        "E5-loud": {"realism": 0.2},
+        "E5-nozero": {"zero": False},
+        "E5-pixels": {"landmarks": False},
         "E6": {"output": "neutral", "skips": "own"},
         "E7": {"reads": "difference", "gate": "none"},
         "E8-predicted": {"gate": "predicted"},
@@ -64,6 +68,7 @@ class Seen(NamedTuple):
         residual: (B, 3, H, W) in [-1, 1], to be taken from the image; ``None`` without a decoder.
         motion: (B, 68, 2), how the expression moves the landmarks, in distances between the eyes; or ``None``.
         calm: (B // 2, K - 1, d), code of the neutral twins that were seen beside the faces, or ``None``.
+        still: (B // 2, 3, H, W), what is taken from these twins if their likeliest expression opens the gate, or ``None``.
 
     Explained in: book/err_net.ipynb
     """
@@ -74,6 +79,7 @@ class Seen(NamedTuple):
     residual: Tensor | None = None
     motion: Tensor | None = None
     calm: Tensor | None = None
+    still: Tensor | None = None
 
 
 class ERRNet(Method):
@@ -99,15 +105,18 @@ class ERRNet(Method):
             head: how the code is read: by the ``length`` of its segments, or by a ``linear`` layer.
             gate: which segment the decoder gets: in training that of the true ``label`` or of the ``predicted``
                 class, in use always that of the predicted one; ``none``: all of them.
+            lean: by how much an expression's logit has to be above that of neutral before the gate opens in use.
+            zero: whether neutral twins are decoded in training, too, through the segment of their likeliest
+                expression, with a true residual of zero.
             skips: the decoder's maps come from the face (``own``), from its neutral twin for every other face
                 of a training batch (``swapped``), or there are ``none``.
             teaches: whether the encoder learns from the decoder's and the landmarks' losses, too.
             landmarks: whether landmarks are moved back, too.
             adversary: ``none``, ``vanilla``, ``hinge``, ``wgan-gp``; see :mod:`fer_lib.nets.adversary`.
-            auxiliary: whether the discriminator also names the expression, and the estimate has to be called neutral.
             reads: what is recognized: the ``code``, or the ``difference`` of face and estimate, by a network of its own.
-            pixel, motion, margin, twins, realism, sparse: factors of the loss terms; ``twins`` of the cross-entropy of the
-                neutral twins that are seen beside the faces; ``realism`` of the adversary's both.
+            pixel, motion, margin, realism, sparse: factors of the loss terms; ``realism`` of the adversary's.
+            auxiliary: factor of how surely the estimate is called neutral by a second head of the discriminator, which
+                learns to name expressions; 0 is without that head.
             warmup: share of the training before the adversary is heard.
 
         Raises:
@@ -120,17 +129,18 @@ class ERRNet(Method):
         depth: int = 16
         head: str = "length"
         gate: str = "label"
+        lean: float = 1.0
+        zero: bool = True
         skips: str = "swapped"
         teaches: bool = True
         landmarks: bool = True
         adversary: str = "hinge"
-        auxiliary: bool = True
         reads: str = "code"
         pixel: float = 1.0
         motion: float = 0.5
         margin: float = 0.5
-        twins: float = 0.5
         realism: float = 0.05
+        auxiliary: float = 0.5
         sparse: float = 1.0
         warmup: float = 0.3
 
@@ -138,6 +148,9 @@ class ERRNet(Method):
             for name, values in CHOICES.items():
                 if getattr(self, name) not in values:
                     raise FerError(f"{name} cannot be '{getattr(self, name)}': choose one of {', '.join(values)}.")
+            for name in ("lean", "pixel", "motion", "margin", "realism", "auxiliary", "sparse", "warmup"):
+                if not 0 <= getattr(self, name) < (1 if name == "warmup" else float("inf")):
+                    raise FerError(f"{name} cannot be {getattr(self, name)}: a factor is 0 or more, and warmup below 1.")
             if self.depth < 1:
                 raise FerError(f"depth cannot be {self.depth}: a segment has at least one number.")
             if self.output == "none" and (self.adversary != "none" or self.reads == "difference" or self.landmarks):
@@ -147,7 +160,7 @@ class ERRNet(Method):
             if self.reads == "difference" and self.gate == "label":
                 raise FerError("With reads=difference a gate by label would tell the answer: take gate=none or predicted.")
             if self.auxiliary and self.adversary == "none":
-                raise FerError("The auxiliary head belongs to an adversary: take auxiliary=false, or an adversary.")
+                raise FerError("The auxiliary head belongs to an adversary: take auxiliary=0, or an adversary.")
 
     name = "err_net"
     judged_by = "R0"
@@ -158,11 +171,7 @@ class ERRNet(Method):
         self.switches, s, self.classes = switches, switches, classes
         self.encoder, length = backbone, (classes - 1) * s.depth
         self.code = nn.Linear(backbone.channels[-1], length)
-        if s.head == "linear":
-            self.head = nn.Linear(length, classes)
-        else:
-            # Steepness, and the length from which on a segment outweighs neutral.
-            self.scale = nn.ParameterDict({"steep": torch.tensor(8.0), "neutral": torch.tensor(0.5)})
+        self.read = SegmentScores(classes, s.depth, s.head == "linear")
         if s.output != "none":
             width, opens = 32 if backbone.narrow else 64, s.output == "residual"
             self.decoder = Decoder(length, backbone.channels, backbone.stride, width, s.skips != "none", opens)
@@ -174,13 +183,13 @@ class ERRNet(Method):
             self.reader = deepcopy(backbone)
             self.answer = nn.Linear(backbone.channels[-1], classes)
         if s.adversary != "none":
-            self.discriminator = Discriminator(classes, 16 if backbone.narrow else 48)
+            self.discriminator = Discriminator(classes, 16 if backbone.narrow else 48, bool(s.auxiliary))
         self._made: tuple[Batch, Tensor] | None = None
 
     @classmethod
     def needs(cls, switches: Switches) -> frozenset[str]:
-        points = {"landmarks", "neutral_landmarks"} if switches.landmarks else set()
-        return frozenset({"neutral"} | points if switches.output != "none" else ())
+        # Rows without a decoder, too: they are to be measured on the very same faces.
+        return frozenset({"neutral"} | ({"landmarks", "neutral_landmarks"} if switches.landmarks else set()))
 
     def stages(self) -> tuple[Stage, ...]:
         modules = tuple(name for name, _ in self.named_children() if name != "discriminator")
@@ -195,13 +204,6 @@ class ERRNet(Method):
         flat = self.code(stages[-1].mean(dim=(2, 3))).float()
         return stages, squash(flat.unflatten(1, (self.classes - 1, self.switches.depth)))
 
-    def read(self, code: Tensor) -> Tensor:
-        """Logits (B, K) of a code: by its segments' lengths, against a constant for neutral, or by a linear layer."""
-        if self.switches.head == "linear":
-            return self.head(code.flatten(1))
-        length = code.norm(dim=2)  # (B, K - 1)
-        return F.pad(self.scale["steep"] * (length - self.scale["neutral"]), (1, 0))
-
     def decode(self, code: Tensor, maps: list[Tensor], image: Tensor, source: Tensor) -> Tensor:
         """The residual (B, 3, H, W) that a gated code takes from ``image``; maps and pixels for the skips are ``source``'s."""
         drawn = self.decoder(code.flatten(1), maps, source).float()
@@ -211,28 +213,30 @@ class ERRNet(Method):
         """All that comes of images (B, 1 or 3, H, W) in [0, 1].
 
         Args:
-            label: int64 (B,), whose segments the decoder gets; ``None``: those of the predicted classes.
+            label: int64 (B,), whose segments the decoder gets; ``None``: those that :func:`opened` names.
             twin: (B, 3, H, W), neutral faces; every other one is seen, too, and may lend its maps to the decoder.
         """
         s, image = self.switches, image.expand(-1, 3, -1, -1)
-        both = image if twin is None else torch.cat([image, twin[1::2]])
-        maps, code = self.encode(both)
-        stages, code, calm, source = [x[: len(image)] for x in maps], code[: len(image)], code[len(image) :], image
+        maps, code = self.encode(image if twin is None else torch.cat([image, twin[1::2]]))
+        stages, calm, source, still = [x[: len(image)] for x in maps], code[len(image) :], image, None
+        heard, lent = (code, maps) if s.teaches else (code.detach(), [x.detach() for x in maps])
+        code, kept, rest = code[: len(image)], heard[: len(image)], heard[len(image) :]
         logits = self.read(code)
         if s.output == "none":
             return Seen(stages, code, logits)
-        kept, lent = (code, maps) if s.teaches else (code.detach(), [x.detach() for x in maps])
         if s.gate != "none":
-            kept = gated(kept, logits.argmax(1) if label is None else label)
+            kept = gated(kept, opened(logits, s.lean) if label is None else label)
+        if s.zero and len(calm):  # a batch of one face has no other one
+            shown = rest if s.gate == "none" else gated(rest, self.read(calm)[:, 1:].argmax(1) + 1)
+            still = self.decode(shown, [x[len(image) :] for x in lent], twin[1::2], twin[1::2])
         if twin is not None and s.skips == "swapped":
             lent = [_every_other(x[: len(image)], x[len(image) :]) for x in lent]
             source = _every_other(image, twin[1::2])
-        lent = [x[: len(image)] for x in lent]
-        residual = self.decode(kept, lent, image, source)
+        residual = self.decode(kept, [x[: len(image)] for x in lent], image, source)
         moved = self.mover(kept.flatten(1)).float().unflatten(1, (POINTS, 2)) if s.landmarks else None
         if s.reads == "difference":
             logits = self.answer(self.reader(0.5 + residual.detach() / 2)[-1].mean(dim=(2, 3)))
-        return Seen(stages, code, logits, residual, moved, None if twin is None else calm)
+        return Seen(stages, code, logits, residual, moved, None if twin is None else calm, still)
 
     def forward(self, image: Tensor) -> Prediction:
         seen = self.see(image)
@@ -244,8 +248,7 @@ class ERRNet(Method):
     def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
         if player == "discriminator":
             return self._criticize(batch)
-        s, label = self.switches, batch.label
-        draws = s.output != "none"
+        s, label, draws = self.switches, batch.label, self.switches.output != "none"
         rest, image = neutral_of(batch) if draws else None, batch.image.expand(-1, 3, -1, -1)
         seen = self.see(image, label if s.gate == "label" else None, rest)
         terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label))}
@@ -255,20 +258,20 @@ class ERRNet(Method):
             terms["margin"] = Term(segment_margin(both.norm(dim=2), named), s.margin)
         if not draws:
             return terms
-        if s.twins and s.reads == "code":
-            calm = torch.zeros_like(label[: len(seen.calm)])
-            terms["twins"] = Term(F.cross_entropy(self.read(seen.calm).float(), calm), s.twins)
-        estimate = image - seen.residual
-        terms["pixel"] = Term(share_left(seen.residual, image - rest), s.pixel)
+        drawn, true = seen.residual, image - rest
+        if seen.still is not None:  # pictures like any other, with nothing to remove
+            drawn, true = torch.cat([drawn, seen.still]), torch.cat([true, torch.zeros_like(seen.still)])
+        terms["pixel"] = Term(share_left(drawn, true), s.pixel)
         if s.sparse:
             terms["sparsity"] = Term(seen.residual.abs().mean(), s.sparse)
         if s.landmarks:
             terms["landmark"] = Term(share_left(seen.motion, true_motion(batch)), s.motion)
         if s.adversary != "none":
+            estimate = (image - seen.residual).clamp(0, 1)
             self._made = (batch, estimate.detach())
             if self.progress >= s.warmup:
-                asked = fooling(self.discriminator, s.adversary, s.auxiliary, image, estimate)
-                terms |= {name: Term(value, s.realism) for name, value in asked.items()}
+                asked = fooling(self.discriminator, s.adversary, image, estimate)
+                terms |= {name: Term(value, getattr(s, name)) for name, value in asked.items()}
         return terms
 
     def _criticize(self, batch: Batch) -> dict[str, Term]:
@@ -276,8 +279,9 @@ class ERRNet(Method):
         made, self._made = self._made, None
         if made is None or made[0] is not batch:
             with torch.no_grad():
-                made = batch, image - self.see(image, batch.label if s.gate == "label" else None).residual
-        said = criticism(self.discriminator, s.adversary, s.auxiliary, image, rest, made[1], batch.label)
+                seen = self.see(image, batch.label if s.gate == "label" else None)
+                made = batch, (image - seen.residual).clamp(0, 1)
+        said = criticism(self.discriminator, s.adversary, image, rest, made[1], batch.label)
         return {name: Term(value) for name, value in said.items()}
 
     def mechanism(self, loader: Loader, judge: Method | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The paper states the cascade and the joint loss; LLENet's inside is our referenc
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -113,7 +114,7 @@ def _rows() -> dict[str, dict]:
     dark = {"degrade": "low_light:mixed"}
     alone, unguided = {**dark, "joint": False, "reader": "frozen"}, {"task": 0.0, "features": 0.0}
     any_light = {"degrade": "low_light:any"}
-    return {
+    rows = {
         "A0": {"restorer": "none", "joint": False, "reader": "frozen", "epochs": 1},
         "A1": {**alone, "restorer": "none", "epochs": 1},
         **{f"A2-{kind}": {**alone, "restorer": kind, "epochs": 1} for kind in FIXED[1:]},
@@ -138,6 +139,9 @@ def _rows() -> dict[str, dict]:
         "A10-task-half": {**dark, "task": 0.1},
         "A10-task-double": {**dark, "task": 0.4},
     }
+    # Other recognizers in the same cascade.
+    others = product(("A1", "A4", "A7"), ("B0", "B4", "N0", "N4"))
+    return rows | {f"{row}-{other}": {**rows[row], "recognizer": other} for row, other in others}
 
 
 class LLFER(Cascade):
@@ -157,6 +161,7 @@ class LLFER(Cascade):
             joint: whether a joint stage follows the restoring one.
             reader: the recognizer is ``frozen``, ``finetune`` (a twentieth of the learning rate, steady
                 batch norm) or ``retrain`` (all of it), in the joint stage or, without one, after the restoring.
+            recognizer: row of the baseline, of CLCL or of LNL, whose trained network the cascade begins with.
             pixel: weight of the reconstruction; 0 in the joint stage leaves the recognizer's wishes alone.
             ssim, smooth: weights of 1 - SSIM and of the curve's roughness beside it.
             task, features: pull of the cross-entropy and of the feature distance at the restored image,
@@ -176,6 +181,7 @@ class LLFER(Cascade):
         skips: bool = True
         joint: bool = True
         reader: str = "finetune"
+        recognizer: str = "R0"
         pixel: float = 1.0
         ssim: float = 0.5
         smooth: float = 0.1

@@ -71,7 +71,8 @@ class Method(nn.Module, ABC):
     Attributes:
         name: the method's one name: of its file, chapter, tests, sweep and records.
         Switches: a frozen dataclass, one field per design decision that a row may change.
-        starts_from: row of the baseline whose trained weights the method starts from, or "".
+        starts_from: row whose trained network the method starts from, or "": of the baseline, or where the switches
+            have a ``recognizer`` the row that it names.
         judged_by: row of the baseline that measures the method's claims, or "": a recognizer of the
             next seed, which took no part in the training.
         progress: share of the present stage that is over, 0-1; the training loop sets it, and a
@@ -93,9 +94,9 @@ class Method(nn.Module, ABC):
         """The FaceSet fields (``votes``, ``neutral`` ...) that training with these switches must have."""
         return frozenset()
 
-    def start(self, weights: dict[str, Tensor]) -> None:
-        """Take over the state dict of the trained baseline, by default into the part ``recognizer``."""
-        self.get_submodule("recognizer").load_state_dict(weights)
+    def start(self, trained: "Method") -> None:
+        """Take over a trained network, by default as the part ``recognizer``."""
+        self.recognizer = trained
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages of training, in order; by default one in which everything learns."""

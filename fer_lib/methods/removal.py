@@ -3,72 +3,20 @@
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from fer_lib.data.align import EYES
-from fer_lib.data.loader import Batch, Loader
+from fer_lib.data.loader import Loader
 from fer_lib.emotions import NAMES, Emotion
-from fer_lib.errors import FerError
 from fer_lib.methods.cascade import psnr
 from fer_lib.methods.likeness import alike, class_means, nearest_person, person_probe, spread_ratio
 from fer_lib.methods.method import Method
 from fer_lib.methods.probes import linear_probe
-from fer_lib.parallel import all_sum, share
+from fer_lib.methods.twins import POINTS, motion
+from fer_lib.nets.adversary import Discriminator
 
-POINTS = 68
 CORNERS = (48, 54)  # of the mouth, in the scheme of iBUG 300-W
-
-
-def motion(points: Tensor, rest: Tensor) -> Tensor:
-    r"""How far landmarks have moved from a neutral face: :math:`(\ell(x) - \ell(n)) / e`, with e the eyes' distance in n.
-
-    Shapes:
-        two of (B, 68, 2) in pixels -> (B, 68, 2), in distances between the eyes' centres; NaN stays NaN.
-
-    Explained in: book/err_net.ipynb
-    """
-    left, right = (rest[:, list(eye)].mean(1) for eye in EYES[POINTS])
-    return (points - rest) / (right - left).norm(dim=1)[:, None, None].clamp(min=1e-6)
-
-
-def neutral_of(batch: Batch) -> Tensor:
-    """The neutral faces that the estimates are compared with: the twins, and for a neutral face itself.
-
-    Shapes:
-        -> (B, 3, H, W).
-
-    Explained in: book/err_net.ipynb
-    """
-    calm = (batch.label == 0)[:, None, None, None]
-    return torch.where(calm, batch.image, batch.neutral).expand(-1, 3, -1, -1)
-
-
-def share_left(guess: Tensor, truth: Tensor) -> Tensor:
-    r"""The share of a residual that is not yet explained: :math:`\sum(\hat r-r)^2 / \sum r^2`, over the whole batch.
-
-    1 for the guess that nothing changes. A truth that is (nearly) zero counts as 0.01 everywhere; where it is NaN, it
-    is unknown and left out. Of a batch that is split over processes, the shares sum to that of the whole batch.
-
-    Explained in: book/err_net.ipynb
-    """
-    known, part = truth.isfinite(), share(truth)
-    truth = truth.nan_to_num()
-    size = all_sum(part * truth.square().mean()).clamp(min=1e-4)
-    return ((guess - truth).square() * known).mean() / size
-
-
-def true_motion(batch: Batch) -> Tensor:
-    """:func:`motion` of a batch's landmarks; none for neutral faces.
-
-    Raises:
-        FerError: if the landmarks are of another scheme.
-
-    Explained in: book/err_net.ipynb
-    """
-    if batch.landmarks.shape[1] != POINTS:
-        raise FerError(f"Landmark residuals need {POINTS} landmarks, not {batch.landmarks.shape[1]}: take landmarks=false.")
-    return motion(batch.landmarks, batch.neutral_landmarks) * (batch.label != 0)[:, None, None]
 
 
 class Removed(NamedTuple):
@@ -76,8 +24,10 @@ class Removed(NamedTuple):
 
     Attributes:
         image, rest, estimate: (N, 3, H, W) in [0, 1]: the face, its neutral twin, and what the network takes for it.
-        residual: (N, 3, H, W) in [-1, 1]; again, calm: of the estimates and of the twins.
-        told: the residual with the gate opened by the true label, as in training.
+        residual: (N, 3, H, W) in [-1, 1] (with ``output=neutral`` from -1 to 1 only roughly); again, calm: of the
+            estimates and of the twins.
+        hasty: of the twins, with the gate opened by the likeliest class, whatever its lead.
+        told: of the faces, with the gate opened by the true label, as in training.
         code: (N, K - 1, d).
         motion, moved: (N, 68, 2), true and predicted; or ``None``.
 
@@ -90,6 +40,7 @@ class Removed(NamedTuple):
     residual: Tensor
     again: Tensor
     calm: Tensor
+    hasty: Tensor
     told: Tensor
     code: Tensor
     motion: Tensor | None
@@ -106,11 +57,13 @@ def remove(method: Method, loader: Loader) -> Removed:
     for batch in loader.epoch():
         image, rest = (x.expand(-1, 3, -1, -1) for x in (batch.image, batch.neutral))
         seen = method(image).maps
-        again, calm = (method(x).maps["residual"] for x in (seen["neutral"], rest))
+        again, twin = method(seen["neutral"]).maps["residual"], method(rest)
+        hasty = method.see(rest, twin.logits.argmax(1)).residual
         told = method.see(image, batch.label).residual
         known = "motion" in seen and batch.landmarks is not None and batch.landmarks.shape[1] == POINTS
         moves = (motion(batch.landmarks, batch.neutral_landmarks), seen["motion"]) if known else (None, None)
-        rows.append((image, rest, seen["neutral"], seen["residual"], again, calm, told, seen["code"], *moves))
+        drawn = (seen["residual"], again, twin.maps["residual"], hasty, told)
+        rows.append((image, rest, seen["neutral"], *drawn, seen["code"], *moves))
     return Removed(*(None if part[0] is None else torch.cat(part).cpu() for part in zip(*rows, strict=True)))
 
 
@@ -127,9 +80,13 @@ def measure(method: Method, loader: Loader, judge: Method | None = None) -> dict
         opened by the true label. ``landmark_error``, ``landmark_zero``,
         ``landmark_mean``: mean distance in percent of the eyes'; ``corners``: share of faces whose mouth corners
         are predicted to go ``happiness up``, ``sadness down``, and the same in truth. ``called_neutral`` by the judge,
-        ``person``: :func:`nearest_person`, each for ``input``, ``estimate``, ``true``. ``calm``, ``again``: mean
-        size of the residual of the true neutral face, and of the estimate, as a share of that of the face.
-        ``lengths``: of each segment, mean for each true class, by name. ``own_longest``: share of expressive faces
+        ``person``: :func:`nearest_person`, each for ``input``, ``estimate``, ``true``. ``size``: mean size of the
+        residual, as a share of the true one's. ``calm``, ``calm_labelled``, ``calm_hasty``, ``again``: that of the neutral
+        twins, of the faces labelled neutral, of the twins with the gate opened by the likeliest class, and of the
+        estimates, as a share of that of the faces. ``misnamed``: share of the twins of which anything is removed;
+        ``silent``: of the expressive faces of which nothing is. ``sharpness``: size of the Laplacian of the estimate
+        where the expression shows, as a share of that of the true neutral face. With a discriminator ``critic``: see
+        :func:`ask_critic`. ``lengths``: of each segment, mean for each true class, by name. ``own_longest``: share of expressive faces
         whose own segment is the longest. ``swapped``: see :func:`gate_swap`. ``ratio``: :func:`spread_ratio`.
         ``probe``: accuracy of linear probes on the ``expression`` and the ``person``, of the code and (``… encoder``)
         of the encoder's last map; ``person chance``.
@@ -143,7 +100,10 @@ def measure(method: Method, loader: Loader, judge: Method | None = None) -> dict
         return figures
     found, shown = remove(method, loader), label != Emotion.NEUTRAL
     figures |= _of_the_picture(found, label, shown) | _of_the_person(found, loader.faces.subjects, shown)
-    figures["swapped"] = gate_swap(method, loader, found)
+    if method.switches.output == "residual":
+        figures["swapped"] = gate_swap(method, loader, found)
+    if method.switches.adversary != "none":
+        figures["critic"] = ask_critic(method.discriminator, loader, found)
     if found.moved is not None:
         figures |= _of_the_landmarks(found, label, shown)
     if judge is not None:
@@ -169,12 +129,13 @@ def typical_codes(code: Tensor, label: Tensor) -> dict[int, Tensor]:
 
 
 @torch.no_grad()
-def put_on(method: Method, code: Tensor, rest: Tensor) -> Tensor:
+def put_on(method: Method, code: Tensor, rest: Tensor, maps: list[Tensor] | None = None) -> Tensor:
     """Neutral faces with the residual of a code added: an expression put on, by the decoder that learned to remove it.
 
     Args:
         method: an :class:`fer_lib.methods.err_net.ERRNet`, in evaluation mode.
         code: (B, K - 1, d), or one row, which then serves all; rest: (B, 3, H, W) in [0, 1].
+        maps: the encoder's of ``rest``, where they are known already.
 
     Returns:
         (B, 3, H, W) in [0, 1].
@@ -182,7 +143,7 @@ def put_on(method: Method, code: Tensor, rest: Tensor) -> Tensor:
     Explained in: book/err_net.ipynb
     """
     code = code.expand(len(rest), -1, -1)
-    return (rest + method.decode(code, method.encoder(rest), rest, rest)).clamp(0, 1)
+    return (rest + method.decode(code, maps or method.encoder(rest), rest, rest)).clamp(0, 1)
 
 
 @torch.no_grad()
@@ -199,12 +160,40 @@ def gate_swap(method: Method, loader: Loader, found: Removed) -> dict[str, float
     codes = typical_codes(found.code, label)
     templates = torch.stack([true[label == k].mean(0) for k in codes])  # (E, 3, H, W)
     hits = []
-    for i, code in enumerate(codes.values()):
-        for rest in found.rest.split(64):
-            drawn = put_on(method, code.to(loader.device), rest.to(loader.device)).cpu() - rest
+    for rest in found.rest.split(64):
+        maps = method.encoder(rest.to(loader.device))
+        for i, code in enumerate(codes.values()):
+            drawn = put_on(method, code.to(loader.device), rest.to(loader.device), maps).cpu() - rest
             scores = torch.stack([alike(drawn, template.expand_as(drawn)) for template in templates])
             hits.append(scores.argmax(0) == i)
     return {"template": torch.cat(hits).float().mean().item(), "chance": 1 / len(codes)}
+
+
+@torch.no_grad()
+def ask_critic(critic: Discriminator, loader: Loader, found: Removed) -> dict[str, float]:
+    """Does the second player know its job, on faces it has not seen?
+
+    Returns:
+        ``told apart``: share of expressive faces whose true neutral face has a higher mean score than the estimate;
+        with an auxiliary head ``named``: its accuracy on the faces, and ``estimate``, ``true``: how often it calls
+        these neutral.
+
+    Explained in: book/err_net.ipynb
+    """
+    shown = loader.faces.labels != Emotion.NEUTRAL
+    image, rest, estimate = (x[shown].split(64) for x in (found.image, found.rest, found.estimate))
+    there = [x.to(loader.device) for x in image]
+    scores = [
+        torch.cat([critic(a, b.to(loader.device)).mean((1, 2)).cpu() for a, b in zip(there, pictures, strict=True)])
+        for pictures in (rest, estimate)
+    ]
+    said = {"told apart": (scores[0] > scores[1]).float().mean().item()}
+    if critic.kind is not None:
+        named = {"estimate": estimate, "true": rest, "named": found.image.split(64)}
+        kinds = {k: torch.cat([critic.classify(x.to(loader.device)).argmax(1).cpu() for x in v]) for k, v in named.items()}
+        said["named"] = (kinds.pop("named") == loader.faces.labels).float().mean().item()
+        said |= {name: (kind == Emotion.NEUTRAL).float().mean().item() for name, kind in kinds.items()}
+    return said
 
 
 def _of_the_code(method: Method, loader: Loader) -> dict[str, Any]:
@@ -233,7 +222,11 @@ def _of_the_picture(found: Removed, label: Tensor, shown: Tensor) -> dict[str, A
     told = found.told[shown]
     true = image - rest
     typical = class_means(true, label[shown])
-    sizes = [x[shown].abs().mean() for x in (found.calm, found.again)]
+    mean = residual.abs().mean().clamp(min=1e-9)
+    sizes = {"calm": found.calm[shown], "calm_hasty": found.hasty[shown], "again": found.again[shown]}
+    if not shown.all():
+        sizes["calm_labelled"] = found.residual[~shown]
+    curved = [_laplacian(x).mul(true.abs().mean(1, keepdim=True)).mean() for x in (estimate, rest)]
     return {
         "psnr_input": psnr(image, rest).mean().item(),
         "psnr_mean": psnr((image - typical).clamp(0, 1), rest).mean().item(),
@@ -244,7 +237,11 @@ def _of_the_picture(found: Removed, label: Tensor, shown: Tensor) -> dict[str, A
         "correlation_told": alike(told, true).mean().item(),
         "correlation": alike(residual, true).mean().item(),
         "correlation_mean": alike(typical, true).mean().item(),
-        **{name: (x / residual.abs().mean().clamp(min=1e-9)).item() for name, x in zip(("calm", "again"), sizes, strict=True)},
+        **{name: (x.abs().mean() / mean).item() for name, x in sizes.items()},
+        "size": (mean / true.abs().mean()).item(),
+        "misnamed": found.calm[shown].flatten(1).any(1).float().mean().item(),
+        "silent": 1 - residual.flatten(1).any(1).float().mean().item(),
+        "sharpness": (curved[0] / curved[1]).item(),
     }
 
 
@@ -276,6 +273,12 @@ def _of_the_landmarks(found: Removed, label: Tensor, shown: Tensor) -> dict[str,
                 up = sign * x[those][:, list(CORNERS), 1].mean(1) > 0
                 corners[f"{name}{emotion.title} {way}"] = up.float().mean().item()
     return figures | {"corners": corners}
+
+
+def _laplacian(images: Tensor) -> Tensor:
+    """Mean over the colours of the size of the discrete Laplacian: (N, 3, H, W) -> (N, 1, H, W)."""
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(3, 1, 3, 3)
+    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=3).abs().mean(1, keepdim=True)
 
 
 def _called_neutral(judge: Method, images: Tensor, loader: Loader) -> float:

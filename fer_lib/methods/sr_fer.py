@@ -4,6 +4,7 @@ The paper states the cascade and the two consistency losses; networks and maps a
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -137,6 +138,11 @@ def _rows() -> dict[str, dict]:
         "S10": {**small, "reader": "frozen"},
         "S10-unguided": {**small, "reader": "frozen", **unguided},
     }
+    # Other recognizers in the same cascade, and darkness on top of the small size.
+    for row, other in product(("S1", "S2", "S5"), ("B0", "B4", "N0", "N4")):
+        rows[f"{row}-{other}"] = {**rows[row], "recognizer": other, "stages": "123"}
+    dark = {"degrade": f"{small['degrade']}+low_light:mixed"}
+    rows |= {f"{row}-dark": {**rows[row], **dark} for row in ("S1", "S2", "S5", "S5-unguided", "S8-retrain")}
     for scale in (2, 8):
         other = {"degrade": f"low_resolution:{scale}", "scale": scale}
         again = ("S1", "S2", "S5", "S5-unguided", "S6", "S8-retrain", "S8-finetune", "S10", "S10-unguided")
@@ -158,6 +164,7 @@ class SRFER(Cascade):
             restorer, scale, width: see :class:`SuperResolver`; ``scale`` must be that of the degradation,
                 and width 0 is 32 beside a narrow recognizer, else 64.
             joint, reader, pixel, warmup: as in :class:`fer_lib.methods.ll_fer.LLFER.Switches`.
+            recognizer: row of the baseline, of CLCL or of LNL, whose trained network the cascade begins with.
             attention, prediction, task: pull of the attention consistency, the prediction consistency and
                 the cross-entropy at the restored image, as a share of the pixels' pull; 0 leaves it out.
             stages: which stages the attention is compared at, as digits.
@@ -175,6 +182,7 @@ class SRFER(Cascade):
         width: int = 0
         joint: bool = True
         reader: str = "finetune"
+        recognizer: str = "R0"
         pixel: float = 1.0
         attention: float = 0.2
         prediction: float = 0.2
@@ -191,6 +199,8 @@ class SRFER(Cascade):
                     raise FerError(f"{name} cannot be '{getattr(self, name)}': choose one of {listed}.")
             if not self.stages or set(self.stages) - set("1234"):
                 raise FerError(f"stages cannot be '{self.stages}': write the numbers of stages, as 34 or 1234.")
+            if self.joint and self.attention and "4" in self.stages and not self.recognizer.startswith("R"):
+                raise FerError(f"Stage 4's map needs a linear head: with recognizer={self.recognizer} take stages=123.")
             if self.joint and self.restorer == "bicubic":
                 raise FerError("The restorer 'bicubic' cannot learn, so joint must be false.")
 

@@ -16,14 +16,15 @@ class Discriminator(nn.Module):
     Args:
         classes: told apart by the auxiliary head [choi2018stargan].
         width: channels after the first convolution; twice and four times as many behind it.
+        names: whether there is an auxiliary head.
 
     Shapes:
-        given, image (B, 3, H, W) in [0, 1] -> patches (B, H / 8, W / 8), one score each, and logits (B, classes).
+        given, image (B, 3, H, W) in [0, 1] -> patches (B, H / 8, W / 8), one score each.
 
     Explained in: book/err_net.ipynb
     """
 
-    def __init__(self, classes: int, width: int = 16):
+    def __init__(self, classes: int, width: int = 16, names: bool = True):
         super().__init__()
         wide = (6, width, 2 * width, 4 * width)
         self.body = nn.Sequential(
@@ -34,17 +35,20 @@ class Discriminator(nn.Module):
             )
         )
         self.patch = nn.Conv2d(wide[-1], 1, 3, padding=1)
-        self.kind = nn.Linear(16 * wide[-1], classes)
-
-    def forward(self, given: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        pair = torch.cat([given - 0.5, image - 0.5], 1).contiguous(memory_format=torch.channels_last)
-        features = self.body(pair)  # (B, 4 width, H / 8, W / 8)
         # An expression is a matter of where: the mean over all places would not tell a raised corner from a lowered one.
-        return self.patch(features)[:, 0], self.kind(F.adaptive_avg_pool2d(features, 4).flatten(1))
+        deep = (nn.Conv2d(wide[-1], wide[-1], 3, padding=1), nn.GroupNorm(4, wide[-1]), nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(4))
+        self.kind = nn.Sequential(*deep, nn.Flatten(), nn.Linear(16 * wide[-1], classes)) if names else None
+
+    def forward(self, given: Tensor, image: Tensor) -> Tensor:
+        return self.patch(self._look(given, image))[:, 0]
 
     def classify(self, image: Tensor) -> Tensor:
-        """The class of pictures (B, 3, H, W) by themselves, with grey in the other one's place: (B, classes)."""
-        return self(torch.full_like(image, 0.5), image)[1]
+        """The class of pictures (B, 3, H, W) by themselves, with grey in the other one's place: logits (B, classes)."""
+        return self.kind(self._look(torch.full_like(image, 0.5), image))
+
+    def _look(self, given: Tensor, image: Tensor) -> Tensor:
+        pair = torch.cat([given - 0.5, image - 0.5], 1).contiguous(memory_format=torch.channels_last)
+        return self.body(pair)  # (B, 4 width, H / 8, W / 8)
 
 
 def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
@@ -98,13 +102,13 @@ def gradient_penalty(judge: Discriminator, given: Tensor, real: Tensor, fake: Te
     u = share[:, None, None, None]
     between = (u * real + (1 - u) * fake).detach().requires_grad_()
     with torch.autocast(given.device.type, enabled=False):
-        score = judge(given, between)[0].mean(dim=(1, 2)).sum()
+        score = judge(given, between).mean(dim=(1, 2)).sum()
         slope = torch.autograd.grad(score, between, create_graph=True)[0]
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
 
-def fooling(judge: Discriminator, kind: str, auxiliary: bool, given: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """What the generator lowers, by name: its loss, and with ``auxiliary`` how surely its pictures are called class 0.
+def fooling(judge: Discriminator, kind: str, given: Tensor, made: Tensor) -> dict[str, Tensor]:
+    """What the generator lowers: ``realism``, and with an auxiliary head ``auxiliary``, the surprise at class 0, neutral.
 
     Args:
         kind: one of ``ADVERSARIES``, not ``none``.
@@ -112,17 +116,19 @@ def fooling(judge: Discriminator, kind: str, auxiliary: bool, given: Tensor, mad
 
     Explained in: book/err_net.ipynb
     """
-    terms = {"realism": generator_loss(kind, judge(given, made)[0].float())}
-    if auxiliary:
-        calm = torch.zeros(len(made), dtype=torch.long, device=made.device)
-        terms["called neutral"] = F.cross_entropy(judge.classify(made).float(), calm)
+    terms = {"realism": generator_loss(kind, judge(given, made).float())}
+    if judge.kind is not None:
+        terms["auxiliary"] = F.cross_entropy(judge.classify(made).float(), _neutral(made))
     return terms
 
 
 def criticism(
-    judge: Discriminator, kind: str, auxiliary: bool, given: Tensor, real: Tensor, made: Tensor, label: Tensor
+    judge: Discriminator, kind: str, given: Tensor, real: Tensor, made: Tensor, label: Tensor
 ) -> dict[str, Tensor]:
     """What the discriminator lowers, by name: its loss, the gradient penalty with ``wgan-gp``, its naming of classes.
+
+    The neutral faces count in the naming as much as one class of the others: if they counted as the others do, it
+    would pay to call everything neutral.
 
     Args:
         given, real, made: (B, 3, H, W), the faces, their neutral faces, and the estimates, without gradient.
@@ -130,12 +136,17 @@ def criticism(
 
     Explained in: book/err_net.ipynb
     """
-    scores = [judge(given, x)[0].float() for x in (real, made)]
+    scores = [judge(given, x).float() for x in (real, made)]
     terms = {"real or made": discriminator_loss(kind, *scores)}
     if kind == "wgan-gp":
         share = torch.rand(len(given), device=given.device)
         terms["slope"] = PENALTY * gradient_penalty(judge, given, real, made, share)
-    if auxiliary:
-        named = torch.cat([label, torch.zeros_like(label)])
-        terms["class"] = F.cross_entropy(judge.classify(torch.cat([given, real])).float(), named)
+    if judge.kind is not None:
+        shown, calm = judge.classify(torch.cat([given, real])).float().chunk(2)
+        terms["class"] = F.cross_entropy(shown, label) + F.cross_entropy(calm, _neutral(calm)) / calm.shape[1]
     return terms
+
+
+def _neutral(rows: Tensor) -> Tensor:
+    """Class 0 for each row."""
+    return torch.zeros(len(rows), dtype=torch.long, device=rows.device)

@@ -41,6 +41,42 @@ def segment_margin(length: Tensor, label: Tensor, long: float = 0.9, short: floa
     return terms.sum(1).mean()
 
 
+class SegmentScores(nn.Module):
+    r"""Logits of a code with segments: :math:`o_k = s\,(\|z_k\| - \theta)` and :math:`o_0 = 0` for neutral, or a linear layer.
+
+    Args:
+        classes: neutral and the expressions, K; depth: numbers to a segment, d.
+        linear: read the whole code by a linear layer instead.
+
+    Shapes:
+        code (B, K - 1, d) -> (B, K).
+
+    Explained in: book/err_net.ipynb
+    """
+
+    def __init__(self, classes: int, depth: int, linear: bool = False):
+        super().__init__()
+        self.linear = nn.Linear((classes - 1) * depth, classes) if linear else None
+        if not linear:
+            self.steep, self.threshold = nn.Parameter(torch.tensor(8.0)), nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, code: Tensor) -> Tensor:
+        if self.linear is not None:
+            return self.linear(code.flatten(1))
+        return F.pad(self.steep * (code.norm(dim=2) - self.threshold), (1, 0))
+
+
+def opened(logits: Tensor, lean: float) -> Tensor:
+    """The class whose segment passes a gate that nobody sets: neutral, unless an expression's logit leads it by ``lean``.
+
+    Shapes:
+        (B, K) -> int64 (B,).
+
+    Explained in: book/err_net.ipynb
+    """
+    return torch.cat([logits[:, :1] + lean, logits[:, 1:]], 1).argmax(1)
+
+
 def gated(code: Tensor, label: Tensor) -> Tensor:
     """The code with one segment left, that of ``label``; with none for 0, neutral.
 

@@ -26,6 +26,12 @@ def test_names_call_the_functions():
     assert Degradation.of("") is None
 
 
+def test_one_after_the_other():
+    spoil = Degradation.of("low_resolution:4+low_light:severe")
+    assert torch.equal(spoil(IMAGE, INDEX, 5), low_light(low_resolution(IMAGE, 4), "severe", INDEX, 5))
+    assert torch.allclose(spoil(IMAGE, INDEX, 5)[2:4], spoil(IMAGE[2:4], INDEX[2:4], 5), atol=1e-6)
+
+
 def test_mixed_draws_all_three_severities():
     light = torch.full((60, 1, 4, 4), 0.8)
     mean = Degradation.of("low_light:mixed")(light, torch.arange(60)).mean((1, 2, 3))
@@ -38,6 +44,7 @@ def test_mixed_draws_all_three_severities():
 @pytest.mark.parametrize("text, sentence", [
     ("fog:thick", "There is no degradation 'fog': choose one of low_light, low_resolution"),
     ("low_light:4", "There is no degradation 'low_light:4': choose one of low_light:mild"),
+    ("low_light:mild+fog:thick", "There is no degradation 'fog'"),
     ("low_resolution", "There is no degradation 'low_resolution:': choose one of low_resolution:2"),
 ])  # fmt: skip
 def test_an_unknown_name(text, sentence):

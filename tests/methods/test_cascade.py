@@ -26,7 +26,7 @@ def build(name, row=None, **changes):
     kind = METHODS[name]
     switches = {k: v for k, v in kind.ROWS[row or CASES[name][0]].items() if k not in Recipe.model_fields}
     method = kind(kind.Switches(**{"width": 4, **switches, **changes}), Backbone("resnet10_narrow", 2, size=SIZE), 8)
-    method.start(method.recognizer.state_dict())
+    method.start(method.recognizer)
     return method
 
 

@@ -1,6 +1,7 @@
 """The figures say what they say: a perfect remover, one that does nothing, and a network's own, counted by hand."""
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from fer_lib.data.faces import make_faces
 from fer_lib.data.loader import Loader
 from fer_lib.methods.cascade import psnr
 from fer_lib.methods.method import Prediction
-from fer_lib.methods.removal import Removed, _of_the_landmarks, _of_the_person, _of_the_picture, gate_swap, measure, motion, put_on, remove, typical_codes
+from fer_lib.methods.removal import Removed, _of_the_landmarks, _of_the_person, _of_the_picture, ask_critic, gate_swap, measure, put_on, remove, typical_codes
+from fer_lib.methods.twins import motion
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,8 @@ def found_by(faces, share):
     image, rest = faces.images.float() / 255, faces.neutral.float() / 255
     residual, moves = share * (image - rest), motion(faces.landmarks, faces.neutral_landmarks)
     code = torch.rand(len(image), 7, 4)
-    return Removed(image, rest, image - residual, residual, (1 - share) * residual, torch.zeros_like(rest), residual, code, moves, share * moves)
+    idle = torch.zeros_like(rest)
+    return Removed(image, rest, image - residual, residual, (1 - share) * residual, idle, idle, residual, code, moves, share * moves)
 
 
 def test_a_perfect_remover_and_an_idle_one(faces):
@@ -40,6 +43,37 @@ def test_a_perfect_remover_and_an_idle_one(faces):
     assert half["psnr_told"] == half["psnr_estimate"] and half["correlation_told"] == half["correlation"]
     assert whole["calm"] == 0 and half["again"] == pytest.approx(0.5, abs=1e-4) and whole["psnr_mean"] > 0
     assert 0 < whole["correlation_mean"] < 1
+    assert whole["size"] == pytest.approx(1) and half["size"] == pytest.approx(0.5, rel=1e-4) and whole["sharpness"] == pytest.approx(1)
+    assert whole["misnamed"] == 0 and whole["silent"] == 0
+
+
+def test_neutral_in_neutral_out_has_three_measures(faces):
+    """Half of the twins lose a tenth of the face's residual; labelled ones all; one hasty gate takes it whole."""
+    shown, found = faces.labels != 0, found_by(faces, 1.0)
+    half = (torch.arange(len(faces)) % 2 == 0)[:, None, None, None]
+    found = found._replace(calm=0.1 * half * found.residual, hasty=found.residual)
+    figures = _of_the_picture(found, faces.labels, shown)
+    sizes = found.residual.abs().mean((1, 2, 3))
+    assert figures["calm"] == pytest.approx((0.1 * half.flatten() * sizes)[shown].mean().item() / sizes[shown].mean().item(), rel=1e-4)
+    assert figures["calm_hasty"] == pytest.approx(1) and figures["misnamed"] == pytest.approx(half.flatten()[shown].float().mean().item())
+    assert figures["calm_labelled"] == pytest.approx(sizes[~shown].mean().item() / sizes[shown].mean().item(), rel=1e-4)
+
+
+def test_a_blurred_estimate_is_less_sharp(faces):
+    shown, found = faces.labels != 0, found_by(faces, 1.0)
+    blurred = torch.nn.functional.avg_pool2d(found.rest, 3, 1, 1)
+    assert _of_the_picture(found._replace(estimate=blurred), faces.labels, shown)["sharpness"] < 0.7
+
+
+def test_a_critic_that_knows_and_one_that_does_not(faces):
+    found = found_by(faces, 0.5)
+    know = lambda given, made: -(made - found.rest[faces.labels != 0][: len(made)]).square().mean(1)  # noqa: E731
+    critic = Mock(side_effect=know, kind=None)
+    assert ask_critic(critic, Loader(faces, 16), found) == {"told apart": 1}
+    critic = Mock(side_effect=lambda given, made: torch.zeros(len(made), 2, 2), classify=lambda x: torch.eye(8)[torch.zeros(len(x)).long()])
+    said = ask_critic(critic, Loader(faces, 16), found)
+    assert said["told apart"] == 0 and said["estimate"] == said["true"] == 1
+    assert said["named"] == pytest.approx((faces.labels == 0).float().mean().item())
 
 
 def test_landmarks_against_their_floors(faces):

@@ -43,7 +43,7 @@ def test_gradient_penalty_against_finite_differences(judge):
             moved = torch.zeros_like(between).flatten()
             moved[i] = step
             moved = moved.view_as(between)
-            high, low = (judge(given, between + sign * moved)[0].mean() for sign in (1, -1))
+            high, low = (judge(given, between + sign * moved).mean() for sign in (1, -1))
             slope.append((high - low) / (2 * step))
     wanted = (torch.stack(slope).norm() - 1) ** 2
     assert gradient_penalty(judge, given, real, fake, share).item() == pytest.approx(wanted.item(), rel=1e-4)
@@ -58,26 +58,25 @@ def test_the_penalty_moves_the_discriminator_alone(judge):
 
 def test_a_score_depends_on_its_own_pair_alone(judge):
     given, real, _ = pictures()
-    patches, kinds = judge(given, real)
+    patches, kinds = judge(given, real), judge.classify(real)
     assert patches.shape == (3, 2, 2) and kinds.shape == (3, 8)
-    alone = [judge(given[i : i + 1], real[i : i + 1]) for i in range(3)]
-    assert torch.allclose(patches, torch.cat([a[0] for a in alone]), atol=1e-6)
-    assert torch.allclose(kinds, torch.cat([a[1] for a in alone]), atol=1e-6)
+    pairs = [(given[i : i + 1], real[i : i + 1]) for i in range(3)]
+    assert torch.allclose(patches, torch.cat([judge(*pair) for pair in pairs]), atol=1e-6)
+    assert torch.allclose(kinds, torch.cat([judge.classify(pair[1]) for pair in pairs]), atol=1e-6)
 
 
 def test_classes_are_named_without_the_other_picture(judge):
     given, real, made = pictures()
-    first = fooling(judge, "hinge", True, given, made)["called neutral"]
-    second = fooling(judge, "hinge", True, real, made)["called neutral"]
+    first, second = (fooling(judge, "hinge", x, made)["auxiliary"] for x in (given, real))
     assert torch.equal(first, second)
-    assert set(fooling(judge, "hinge", False, given, made)) == {"realism"}
+    assert set(fooling(Discriminator(8, 4, names=False), "hinge", given, made)) == {"realism"}
 
 
 def test_what_the_discriminator_learns(judge):
     given, real, made = pictures()
     label = torch.tensor([1, 0, 3])
-    terms = criticism(judge, "wgan-gp", True, given, real, made, label)
+    terms = criticism(judge, "wgan-gp", given, real, made, label)
     assert set(terms) == {"real or made", "slope", "class"}
-    assert terms["real or made"].item() == pytest.approx((judge(given, made)[0].mean() - judge(given, real)[0].mean()).item(), abs=1e-6)
-    named = F.cross_entropy(torch.cat([judge.classify(given), judge.classify(real)]), torch.tensor([1, 0, 3, 0, 0, 0]))
-    assert torch.allclose(terms["class"], named)
+    assert terms["real or made"].item() == pytest.approx((judge(given, made).mean() - judge(given, real).mean()).item(), abs=1e-6)
+    shown, calm = F.cross_entropy(judge.classify(given), label), F.cross_entropy(judge.classify(real), torch.zeros(3).long())
+    assert torch.allclose(terms["class"], shown + calm / 8)
