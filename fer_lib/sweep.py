@@ -4,7 +4,7 @@ A sweep file says rows x datasets x seeds for each method; :mod:`fer_lib.rerun` 
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -98,6 +98,7 @@ def read_sweep(path: Path, out: Path = RUNS) -> list[Parameters]:
         raise FerError(f"{path} has no method: write `baseline:` and below it a list of blocks with `rows:`.")
     faults: list[str] = []
     runs: dict[tuple[str, str], Parameters] = {}
+    sets: dict[tuple[str, str, str], int] = {}
     for method, blocks in content.items():
         try:
             find_method(str(method))
@@ -111,12 +112,13 @@ def read_sweep(path: Path, out: Path = RUNS) -> list[Parameters]:
                 for run in Block.model_validate(block).runs(method, str(out)):
                     run.resolve()
                     runs[run.method, run.name] = run
+                    sets.setdefault((run.dataset, run.data, run.split), _line(tree, (*place, "data")))
             except ValidationError as error:
                 for e in error.errors():
                     faults.append(f"{path}, line {_line(tree, (*place, *e['loc']))}: {_said(e)}")
             except FerError as error:
                 faults.append(f"{path}, line {_line(tree, (*place, _guilty(str(error))))}: {error}")
-    faults += _unreadable(runs.values()) if not faults else []
+    faults += [f"{path}, line {line}: {said}" for line, said in _unreadable(sets)] if not faults else []
     if faults:
         raise FerError("\n".join(dict.fromkeys(faults)))
     return list(runs.values())
@@ -137,15 +139,15 @@ def _check_chapter(method: str) -> None:
         raise FerError(f"{chapter(method)} has no {', '.join(sorted(absent))} in its parameters cell: add it there.")
 
 
-def _unreadable(runs: Iterable[Parameters]) -> list[str]:
-    """A sentence for each dataset that cannot be read; what is read is decoded once and for all."""
+def _unreadable(sets: dict[tuple[str, str, str], int]) -> list[tuple[int, str]]:
+    """Line and sentence for each dataset that cannot be read; what is read is decoded once and for all."""
     faults = []
-    for dataset, data, split in dict.fromkeys((r.dataset, r.data, r.split) for r in runs if r.dataset != "faces"):
+    for (dataset, data, split), line in sets.items():
         try:
-            for split in dict.fromkeys(("train", "val", split or "val")):
-                load_dataset(dataset, data, split)
+            for part in dict.fromkeys(("train", "val", split or "val")) if dataset != "faces" else ():
+                load_dataset(dataset, data, part)
         except FerError as error:
-            faults.append(f"{dataset}: {error}")
+            faults.append((line, f"{dataset}: {error}"))
     return faults
 
 

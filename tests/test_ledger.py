@@ -5,8 +5,9 @@ import json
 import pandas as pd
 import pytest
 
-from fer_lib.errors import FerError
+from fer_lib import __main__ as command
 from fer_lib.__main__ import main
+from fer_lib.errors import FerError
 from fer_lib.ledger import export, ledger, promote
 from fer_lib.record import RESULTS, find_records
 
@@ -46,6 +47,17 @@ def test_the_command_lists_filters_and_says_what_is_missing(tmp_path, capsys):
     assert " 7 " in line and line.endswith("True")
     assert main(["records", str(tmp_path), "--row", "R9"]) == 0 and capsys.readouterr().out == "No such record.\n"
     assert main(["records", str(tmp_path / "no")]) == 2 and "There is no folder" in capsys.readouterr().err
+
+
+def test_the_command_exports_and_promotes(tmp_path, monkeypatch, capsys):
+    found = find_records(RESULTS, method="baseline", row="R1", dataset="faces")
+    for path, record in found.items():
+        (tmp_path / path.name).write_text(json.dumps(record.model_dump() | {"seed": record.seed + 5}))
+    monkeypatch.setattr(command, "promote", lambda records: promote(records, tmp_path / "results"))
+    table = tmp_path / "all.csv"
+    assert command.main(["records", str(tmp_path), "--row", "R1", "--export", str(table), "--promote"]) == 0
+    assert sorted(pd.read_csv(table).seed) == [5, 6, 7]
+    assert len(find_records(tmp_path / "results")) == 3 and "3 records copied to" in capsys.readouterr().out
 
 
 def test_promotion_copies_what_is_valid_and_refuses_the_rest(tmp_path):

@@ -152,7 +152,7 @@ def test_data_that_may_not_be_read_stops_before_the_first_run(tmp_path, out, pla
         with pytest.raises(FerError) as caught:
             rerun(path, out)
     why = "cannot be read (Permission denied): ask its owner for the right to read it, or give another copy."
-    assert str(caught.value) == f"ferplus: {refused} {why}" and not started(out)
+    assert str(caught.value) == f"{path}, line 1: ferplus: {refused} {why}" and not started(out)
 
 
 def test_a_second_batch_in_the_folder_is_refused_and_the_first_unharmed(tmp_path, out, place):
@@ -204,6 +204,32 @@ def wait_for(what, seconds: float = 120) -> None:
     while not what():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.1)
+
+
+def test_runs_on_a_graphics_card_take_turns(out, place):
+    """With one card, the second waits: it would fail if it met the first."""
+    alone = """with open(folder / "busy", "x"):
+    time.sleep(3)
+(folder / "busy").unlink()"""
+    path, said = place(TWO.replace("}", ", device: cuda}"), alone), []
+    assert rerun(path, out, cores=2, options=("--resources", "gpu=1"), log=said.append) == 0
+    assert sorted(started(out)) == ["faces 0", "faces 1"]
+
+
+def test_a_method_waits_for_the_recognizers_that_it_needs(tmp_path, out, monkeypatch):
+    """Whether the sweep names them or not; the one that is finished is not waited for."""
+    monkeypatch.setattr(module, "_wait_for", lambda command, lock: None)
+    path, said = tmp_path / "one.yaml", []
+    path.write_text("ll_fer: {rows: [A7], seeds: [0], profile: smoke}")
+    assert rerun(str(path), out, log=said.append) == 3 and said[0].endswith("0 finished, 3 to do")
+    plan = json.loads((out / "plan.json").read_text())
+    first = [f"baseline/R0-faces-smoke-seed{seed}" for seed in (0, 1)]
+    assert list(plan) == [*first, "ll_fer/A7-faces-smoke-seed0"]
+    assert plan["ll_fer/A7-faces-smoke-seed0"]["after"] == [f"{name}.json" for name in first]
+    finish(out, 0)
+    assert rerun(str(path), out, log=said.append) == 2
+    plan = json.loads((out / "plan.json").read_text())
+    assert plan["ll_fer/A7-faces-smoke-seed0"]["after"] == [f"{first[1]}.json"]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from trivial_book import write_book
 from fer_lib import __main__ as command
 from fer_lib import sweep
 from fer_lib.errors import FerError
+from fer_lib.methods import METHODS
 from fer_lib.sweep import find_sweep, read_sweep
 
 
@@ -40,7 +41,8 @@ def test_rows_times_seeds_times_folds_each_once(tmp_path):
         ("baseline:\n  rows: [R0]\n  seeds: [x]", r"line 3: 0 cannot be 'x': input should be a valid integer"),
         ("baseline:\n  rows: [R0]\n  overrides: epoch=3", r"line 3: There is no parameter 'epoch': did you mean 'epochs'"),
         ("baseline:\n  rows: [R0]\n  profile: fast", r"line 3: Parameter profile cannot be 'fast'"),
-        ("baseline: {rows: [R0], dataset: ferplus, data: /nowhere}", r"ferplus: .*nowhere does not exist"),
+        ("baseline: {rows: [R0], dataset: ferplus, data: /nowhere}", r"line 1: ferplus: .*nowhere does not exist"),
+        ("baseline:\n- {rows: [R0]}\n- rows: [R0]\n  dataset: sfew\n  data: /nowhere", r"line 5: sfew: .*nowhere does not exist"),
         ("baseline: {rows: [R0], dataset: ferplus, data: $NO_SUCH/x}", r"line 1: Parameter data cannot be '.NO_SUCH/x'"),
         ("baseline: [", r"cannot be read as YAML"),
         ("- baseline", r"has no method"),
@@ -71,10 +73,15 @@ def test_unknown_sweeps_are_answered_with_the_known_ones():
         find_sweep("nothing")
 
 
+def test_the_smoke_sweep_runs_every_chapter_once(tmp_path):
+    runs = read_sweep(find_sweep("smoke"), tmp_path)
+    assert sorted(run.method for run in runs) == sorted(METHODS) and {run.profile for run in runs} == {"smoke"}
+
+
 def test_the_sweeps_of_the_repository_are_sound(monkeypatch):
     monkeypatch.setenv("FERPLUS", "ferplus.zip")
     monkeypatch.setenv("LONDON", "london.zip")
-    monkeypatch.setattr(sweep, "_unreadable", lambda runs: [])
+    monkeypatch.setattr(sweep, "_unreadable", lambda sets: [])
     for path in sorted(sweep.SWEEPS.glob("*.yaml")):
         assert read_sweep(path)
 
