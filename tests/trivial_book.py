@@ -34,7 +34,7 @@ with part.open("w") as stream:
     for piece in (text[:1000], text[1000:]):
         stream.write(piece)
         stream.flush()
-        time.sleep(0.5)
+        time.sleep(1)
 os.replace(part, path)
 """
 
