@@ -68,7 +68,8 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
         How many runs failed; each is named with its log's last lines.
 
     Raises:
-        FerError: as :func:`fer_lib.sweep.read_sweep`, if ``out`` cannot be written, or if another rerun is at work there.
+        FerError: as :func:`fer_lib.sweep.read_sweep`, if ``out`` cannot be written, if another rerun is at work
+            there, or if it is interrupted from the keyboard.
 
     Explained in: book/reruns.md
     """
@@ -86,7 +87,7 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
             command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(out)]
             command += ["--cores", str(cores), "--retries", "1", "--keep-going", "--nolock", "--ignore-incomplete"]
             command += ["--rerun-triggers", "params", "--quiet", "rules", "host"]
-            subprocess.run([*command, *options], check=False, pass_fds=(lock,))
+            _wait_for([*command, *options], lock)
         failed = [run for run in todo.values() if unfinished(run)]
         for run in failed:
             path = _file(run, ".log")
@@ -123,6 +124,15 @@ def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
                 "gpu": int(run.device.startswith("cuda")),
             }
         (out / "plan.json").write_text(json.dumps(plan, indent=1))
+
+
+def _wait_for(command: list[str], lock: int) -> None:
+    with subprocess.Popen(command, pass_fds=(lock,)) as snakemake:
+        try:
+            snakemake.wait()
+        except KeyboardInterrupt as error:
+            # Snakemake heard it, too. Leaving the block waits until it has ended its runs, on a cluster those in the queue.
+            raise FerError("Stopped from the keyboard: what is finished stays, and the same command goes on.") from error
 
 
 def _last_words(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 from trivial_book import start, started, template, write_book
 
+from fer_lib import __main__ as command
 from fer_lib import rerun as module
 from fer_lib import sweep
 from fer_lib.data import load_dataset
@@ -153,8 +157,8 @@ def test_data_that_may_not_be_read_stops_before_the_first_run(tmp_path, out, pla
 
 def test_a_second_batch_in_the_folder_is_refused_and_the_first_unharmed(tmp_path, out, place):
     path = place(ONE, "for _ in range(1200): (folder / 'go').exists() or time.sleep(0.1)")
-    command = (tmp_path / "book", "rerun", path, "--out", str(out))
-    first = start(*command)
+    again = (tmp_path / "book", "rerun", path, "--out", str(out))
+    first = start(*again)
     wait_for(lambda: started(out))
     refusal = f"Another rerun is at work in {out}: wait for it, or name another folder"
     with pytest.raises(FerError, match=refusal):
@@ -167,12 +171,23 @@ def test_a_second_batch_in_the_folder_is_refused_and_the_first_unharmed(tmp_path
         rerun(path, out)
     # Then the run alone is left, as on a cluster: a second batch waits for it, and does not repeat it.
     snakemake.kill()
-    second = start(*command)
+    second = start(*again)
     wait_for(lambda: waits(second.pid))
     (out / "go").touch()
     said, errors = second.communicate(timeout=120)
     assert second.returncode == 0 and "1 of 1 runs made their record" in said, errors
     assert started(out) == ["faces 0"] and read_record(made(out, 0)).seed == 0
+
+
+def test_an_interrupt_ends_the_runs_and_is_said(tmp_path, out, place):
+    batch = start(tmp_path / "book", "rerun", place(ONE, "time.sleep(120)"), "--out", str(out))
+    wait_for(lambda: started(out))
+    family = psutil.Process(batch.pid).children(recursive=True)
+    os.killpg(batch.pid, signal.SIGINT)
+    errors = batch.communicate(timeout=60)[1]
+    assert batch.returncode == 2
+    assert errors.endswith("fer_lib: Stopped from the keyboard: what is finished stays, and the same command goes on.\n")
+    assert not psutil.wait_procs(family, timeout=10)[1]
 
 
 def waits(batch: int) -> bool:
@@ -223,15 +238,28 @@ def test_a_full_disk_is_said_and_what_is_finished_stays(out, place, small_disk):
     assert [read_record(made(out, seed)).seed for seed in (0, 1)] == [0, 1] and "faces 0" not in started(out)
 
 
+def test_one_run_on_a_full_disk_ends_in_a_sentence(out, small_disk, monkeypatch, capsys):
+    few = "train_images=32 val_images=16 test_images=16 size=32 epochs=1".split()
+    one = ["run", "baseline", "--profile", "smoke", "--out", str(out), *(x for change in few for x in ("--set", change))]
+    assert command.main(one) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("fer_lib: Checkpoint") and "free some space and start again" in said and len(said.splitlines()) == 1
+    monkeypatch.setattr(command, "run", lambda _: save_file({"weights": torch.zeros(2**21)}, out / "R0.safetensors"))
+    assert command.main(one) == 2
+    said = capsys.readouterr().err
+    assert "A file of weights failed" in said and "No space left on device" in said and len(said.splitlines()) == 1
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
 def test_what_slurm_said_of_a_job_stands_in_the_table(out, place, monkeypatch):
     """Its time is over: only Slurm knows, in a log of its own."""
 
-    def snakemake(command, **how):
+    def snakemake(command, lock):
         logs = out / ".snakemake" / "slurm_logs" / "rule_run" / "baseline_R0-faces-smoke-seed0"
         logs.mkdir(parents=True)
         (logs / "7.log").write_text("rule run:\nslurmstepd: error: *** JOB 7 CANCELLED DUE TO TIME LIMIT ***\nWorkflowError:\n")
 
-    monkeypatch.setattr(module.subprocess, "run", snakemake)
+    monkeypatch.setattr(module, "_wait_for", snakemake)
     said = []
     assert rerun(place(ONE), out, log=said.append) == 1
     assert said[1].splitlines()[1:] == ["    slurmstepd: error: *** JOB 7 CANCELLED DUE TO TIME LIMIT ***"]

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from trivial_book import start, started, write_book
 
 from fer_lib.record import find_records
 
@@ -93,7 +95,7 @@ def wait_for(what, folder: Path, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not what():
         said = "".join(path.read_text() for path in folder.glob("*.said"))
-        assert time.monotonic() < end, f"Slurm did not start: {said}"
+        assert time.monotonic() < end, f"It never came. Slurm said: {said}"
         time.sleep(0.2)
 
 
@@ -122,3 +124,17 @@ def test_papermill_runs_are_slurm_jobs(cluster, tmp_path):
         begun, ended = (datetime.fromisoformat(job[name]).astimezone() for name in ("StartTime", "EndTime"))
         assert begun <= datetime.fromisoformat(record.finished) <= ended
         assert path.with_suffix(".ipynb").is_file() and path.with_suffix(".log").is_file()
+
+
+@pytest.mark.slurm
+def test_an_interrupt_takes_the_jobs_out_of_the_queue(cluster, tmp_path):
+    path, out = tmp_path / "two.yaml", tmp_path / "runs"
+    path.write_text("baseline: {rows: [R0], seeds: [0, 1], profile: smoke}")
+    book = write_book(tmp_path / "book", out, "time.sleep(300)")
+    options = ["--workflow-profile", f"{ROOT}/sweeps/slurm", "--slurm-init-seconds-before-status-checks", "5"]
+    batch = start(book, "rerun", str(path), "--out", str(out), "--", *options, env=cluster)
+    wait_for(lambda: started(out), tmp_path, 180)
+    os.killpg(batch.pid, signal.SIGINT)
+    errors = batch.communicate(timeout=120)[1]
+    assert batch.returncode == 2 and "fer_lib: Stopped from the keyboard" in errors
+    assert set(say(cluster, "squeue", "--states=all", "--noheader", "--format=%T").split()) == {"CANCELLED"}

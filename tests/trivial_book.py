@@ -1,7 +1,6 @@
 """A book whose one chapter trains nothing, for tests of what runs chapters: started like the true one, over in seconds."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,9 +60,9 @@ def template() -> dict:
 
 def start(book: Path, *arguments: str, **how) -> subprocess.Popen:
     """``python -m fer_lib`` with that book, in a process group of its own; what it says can be read."""
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    said = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | how
-    return subprocess.Popen([sys.executable, "-c", COMMAND, str(book), *arguments], cwd=ROOT, env=env, start_new_session=True, **said)
+    command = [sys.executable, "-c", COMMAND, str(book), *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes, **how)
 
 
 def started(out: Path) -> list[str]:
