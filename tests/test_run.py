@@ -207,7 +207,7 @@ def test_papermill_writes_a_notebook_and_stops_at_an_unknown_name(tmp_path):
     assert result.returncode != 0 and "There is no parameter 'sed': did you mean 'seed'?" in result.stderr
     result = papermill(("profile", "smoke"), ("seed", "1"))
     assert result.returncode == 0, result.stderr
-    assert "image/png" in (tmp_path / "out.ipynb").read_text()
+    assert "image/jpeg" in (tmp_path / "out.ipynb").read_text()
 
 
 def test_command_line(capsys, tmp_path):

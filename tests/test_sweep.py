@@ -89,7 +89,7 @@ def test_the_sweeps_of_the_repository_are_sound(monkeypatch):
 @pytest.mark.parametrize("options", ["", "--resources gpu=2 --workflow-profile 'a b'"])
 def test_make_hands_options_on_to_snakemake(monkeypatch, options):
     """What ``make rerun`` types, read by the command line: names before ``--``, snakemake's options behind it."""
-    words = ["make", "-n", "-o", "install", "rerun", "SWEEP=clcl", "CORES=2", "OUT=there", f"ARGS={options}"]
+    words = ["make", "-n", "--no-print-directory", "-o", "install", "rerun", "SWEEP=clcl", "CORES=2", "OUT=there", f"ARGS={options}"]
     typed = subprocess.run(words, cwd=sweep.ROOT, capture_output=True, text=True, check=True).stdout
     given = []
     monkeypatch.setattr(command, "rerun", lambda *arguments: given.append(arguments) or 0)
