@@ -129,19 +129,17 @@ def grow(
     amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
     train = Loader(sets["train"], recipe.batch_size, where, recipe.size, amounts, "shuffled", seed)
     test = Loader(sets["test"], 128, where, recipe.size)
-    seen = [weights_of(method, test).mean(0)]
+    seen = [weights_of(method, test)]  # (N, M) each
 
     def after_epoch(line: str) -> None:
-        seen.append(weights_of(method, test).mean(0))
+        seen.append(weights_of(method, test))
         log(line)
 
     history = fit(method, train, test, recipe, seed, log=after_epoch).history
-    cells = changed_cells(sets["test"], switches.side)
-    apart = None
-    if place == "either":
-        each, low = weights_of(method, test), moves_the_mouth(len(sets["test"]), place)
-        apart = torch.stack([each[low].mean(0), each[~low].mean(0)])
-    return Growth(place, seed, torch.stack(seen), cells, history.epochs[-1]["val_accuracy"], sets["test"], method, apart)
+    cells, low = changed_cells(sets["test"], switches.side), moves_the_mouth(len(sets["test"]), place)
+    apart = torch.stack([seen[-1][low].mean(0), seen[-1][~low].mean(0)]) if place == "either" else None
+    weight = torch.stack(seen).mean(1)
+    return Growth(place, seed, weight, cells, history.epochs[-1]["val_accuracy"], sets["test"], method, apart)
 
 
 @torch.no_grad()

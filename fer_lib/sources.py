@@ -18,10 +18,11 @@ TABLE, MAKER = "ROWS", "_rows"
 def sources(method: str, dataset: str, recognizer: str = "", modules: tuple[str, ...] = ()) -> str:
     """Digest of the modules that decide a run's result; comments and docstrings do not count.
 
-    Taken in are ``run.py`` and further ``modules``, the method, that of the row ``recognizer`` it begins with, its dataset's module, the
-    training loop and the metrics, with all modules of ``fer_lib`` that these import. Other methods and layouts,
-    figures and the command line are not: editing them leaves a record valid. Nor is a method's
-    table ``ROWS``, or the function ``_rows`` that makes it: a record holds its row's parameters itself.
+    Taken in are ``run.py`` and further ``modules``, the method, that of the row ``recognizer`` it begins
+    with, its dataset's module, the training loop and the metrics, with all modules of ``fer_lib`` that
+    these import. Other methods and layouts, figures and the command line are not: editing them leaves a
+    record valid. Nor is a method's table ``ROWS``, or the function ``_rows`` that makes it: a record holds
+    its row's parameters itself.
 
     Explained in: book/status.md
     """

@@ -125,6 +125,7 @@ def test_the_theme_button_changes_the_theme(browser, html):
     light = page.evaluate(ground)
     page.locator(".theme-switch-button:visible").click()
     page.wait_for_function(f"{ground} !== '{light}'")
+    assert not wrong
     page.context.close()
 
 

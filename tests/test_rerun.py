@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
+from tiny_ferplus import ferplus
 from trivial_book import start, started, template, write_book
 
 from fer_lib import __main__ as command
@@ -45,18 +45,6 @@ def place(tmp_path, monkeypatch, out):
         return str(path)
 
     return make
-
-
-def ferplus(folder: Path) -> Path:
-    """The dataset with a face of each emotion in its two parts."""
-    for part in ("FER2013Train", "FER2013Valid"):
-        (folder / part).mkdir(parents=True)
-        lines = []
-        for k in range(8):
-            Image.new("L", (48, 48), 20 * k).save(folder / part / f"fer{k:07d}.png")
-            lines.append(",".join([f"fer{k:07d}.png", '"(0, 0, 48, 48)"', *("9" if i == k else "0" for i in range(10))]))
-        (folder / part / "label.csv").write_text("\n".join(lines))
-    return folder
 
 
 def made(out: Path, seed: int) -> Path:

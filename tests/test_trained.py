@@ -1,18 +1,18 @@
 """A weights file alone gives the network back, and its worth on a split; what is wrong with a file gets one sentence."""
 
-import zipfile
-
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_ferplus import ferplus
+from torch import nn
 
 from fer_lib.__main__ import main
-from fer_lib.data.ferplus import FOLDERS
 from fer_lib.errors import FerError
+from fer_lib.methods.method import Prediction
 from fer_lib.parameters import Parameters
+from fer_lib.recipe import Recipe
 from fer_lib.run import run
-from fer_lib.trained import evaluate, load_trained
+from fer_lib.trained import Trained, evaluate, load_trained
 
 TINY = "train_images=16 val_images=16 test_images=16 size=32 epochs=2"
 
@@ -29,21 +29,17 @@ def done(request, folder):
 
 
 @pytest.fixture
-def archive(tmp_path, monkeypatch):
-    """A FERPlus archive with a test split, 24 faces of noise, three of each class."""
-    from PIL import Image
-
+def data(tmp_path, monkeypatch):
+    """A FERPlus folder that has a test split and no other."""
     monkeypatch.setenv("FER_LIB_CACHE", str(tmp_path / "cache"))
-    path, rng, order = tmp_path / "ferplus.zip", np.random.default_rng(0), [0, 1, 2, 3, 4, 5, 6, 7]
-    with zipfile.ZipFile(path, "w") as file:
-        rows = []
-        for i in range(24):
-            Image.fromarray(rng.integers(0, 256, (48, 48), np.uint8)).save(tmp_path / "face.png")
-            file.write(tmp_path / "face.png", f"{FOLDERS['test']}/fer{i:07d}.png")
-            votes = [10 if k == order[i % 8] else 0 for k in range(10)]
-            rows.append(",".join(map(str, (f"fer{i:07d}.png", '"(0, 0, 48, 48)"', *votes))))
-        file.writestr(f"{FOLDERS['test']}/label.csv", "\n".join(rows) + "\n")
-    return path
+    return ferplus(tmp_path / "ferplus", ["FER2013Test"])
+
+
+class Crowd(nn.Module):
+    """Names a face 0 if it comes alone, 1 in company."""
+
+    def forward(self, image):
+        return Prediction(torch.eye(8)[torch.full((len(image),), int(len(image) > 1))])
 
 
 def test_the_file_alone_gives_the_network_back(done):
@@ -57,21 +53,30 @@ def test_the_file_alone_gives_the_network_back(done):
         assert torch.allclose(done.method.eval()(image).logits, trained.method(image).logits, atol=1e-5)
 
 
-def test_it_is_measured_face_by_face_and_64_at_a_time(done, archive, capsys):
+def test_it_is_measured_face_by_face_and_64_at_a_time(done, data, capsys):
     path = done.path.with_suffix(".safetensors")
-    found = evaluate(load_trained(path), "ferplus", str(archive), "test", device="cpu")
-    assert set(found.scores) == {1, 64} and len(found.faces) == 24
-    same = found.scores[1].confusion == found.scores[64].confusion
-    assert found.differ == 0 and same if done.record.row != "C3" else True
-    assert main(["evaluate", str(path), "--dataset", "ferplus", "--data", str(archive), "--split", "test", "--device", "cpu"]) == 0
+    found = evaluate(load_trained(path), "ferplus", str(data), "test", device="cpu")
+    assert set(found.scores) == {1, 64} and len(found.faces) == 8
+    if done.record.row != "C3":  # the one with a batch mean
+        assert found.differ == 0 and found.scores[1].confusion == found.scores[64].confusion
+    assert main(["evaluate", str(path), "--dataset", "ferplus", "--data", str(data), "--split", "test", "--device", "cpu"]) == 0
     said = capsys.readouterr().out
-    for word in (f"row {done.record.row}", "batch 1", "batch 64", "24 faces", "accuracy", "macro recall", "recall contempt", "Named otherwise"):
+    for word in (f"row {done.record.row}", "batch 1", "batch 64", "8 faces", "accuracy", "macro recall", "recall contempt", "Named otherwise"):
         assert word in said, word
     assert ("degraded as in training: low_resolution:4" in said) == (done.record.row == "S1-B4")
     assert f"{100 * found.scores[64].values['accuracy']:.2f} %" in said
 
 
-def test_what_is_wrong_is_said(done, archive, tmp_path, capsys):
+def test_who_heeds_the_company_is_found_out(data):
+    found = evaluate(Trained(Crowd(), Recipe(size=48), {"classes": 8}), "ferplus", str(data), "test", device="cpu")
+    assert found.differ == 8 and "Named otherwise in the other batch: 8 faces" in str(found)
+    recalls = [[s.values[f"recall_{name}"] for name in ("neutral", "happiness")] for s in found.scores.values()]
+    assert recalls == [[1, 0], [0, 1]]
+    with pytest.raises(FerError, match="tells 2 classes apart, ferplus has 8"):
+        evaluate(Trained(Crowd(), Recipe(size=48), {"classes": 2}), "ferplus", str(data), "test", device="cpu")
+
+
+def test_what_is_wrong_is_said(done, data, tmp_path, capsys):
     path, other = done.path.with_suffix(".safetensors"), tmp_path / "other.safetensors"
     save_file(load_file(path), other)
     with pytest.raises(FerError, match="does not say what network it holds"):
@@ -81,5 +86,5 @@ def test_what_is_wrong_is_said(done, archive, tmp_path, capsys):
         load_trained(other)
     with pytest.raises(FerError, match="There is no weights file"):
         load_trained(tmp_path / "none.safetensors")
-    assert main(["evaluate", str(path), "--dataset", "ferplus", "--data", str(archive), "--split", "val"]) == 2
+    assert main(["evaluate", str(path), "--dataset", "ferplus", "--data", str(data), "--split", "val"]) == 2
     assert "has no FER2013Valid: add it" in capsys.readouterr().err

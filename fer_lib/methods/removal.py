@@ -1,9 +1,10 @@
 """Is the expression gone, and the person still there? Measurements of a network that removes expressions."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
+from kornia.filters import laplacian
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -108,7 +109,7 @@ def measure(method: Method, loader: Loader, judge: Method | None = None) -> dict
         figures |= _of_the_landmarks(found, label, shown)
     if judge is not None:
         pictures = {"input": found.image, "estimate": found.estimate, "true": found.rest}
-        figures["called_neutral"] = {name: _called_neutral(judge, x[shown], loader) for name, x in pictures.items()}
+        figures["called_neutral"] = {name: _called_neutral(lambda faces: judge(faces).logits, x[shown], loader) for name, x in pictures.items()}
     return figures
 
 
@@ -181,18 +182,15 @@ def ask_critic(critic: Discriminator, loader: Loader, found: Removed) -> dict[st
     Explained in: book/err_net.ipynb
     """
     shown = loader.faces.labels != Emotion.NEUTRAL
-    image, rest, estimate = (x[shown].split(64) for x in (found.image, found.rest, found.estimate))
-    there = [x.to(loader.device) for x in image]
-    scores = [
-        torch.cat([critic(a, b.to(loader.device)).mean((1, 2)).cpu() for a, b in zip(there, pictures, strict=True)])
-        for pictures in (rest, estimate)
-    ]
+    image, rest, estimate = (x[shown] for x in (found.image, found.rest, found.estimate))
+    scores = []
+    for pictures in (rest, estimate):
+        pairs = zip(image.split(64), pictures.split(64), strict=True)
+        scores.append(torch.cat([critic(a.to(loader.device), b.to(loader.device)).mean((1, 2)).cpu() for a, b in pairs]))
     said = {"told apart": (scores[0] > scores[1]).float().mean().item()}
     if critic.kind is not None:
-        named = {"estimate": estimate, "true": rest, "named": found.image.split(64)}
-        kinds = {k: torch.cat([critic.classify(x.to(loader.device)).argmax(1).cpu() for x in v]) for k, v in named.items()}
-        said["named"] = (kinds.pop("named") == loader.faces.labels).float().mean().item()
-        said |= {name: (kind == Emotion.NEUTRAL).float().mean().item() for name, kind in kinds.items()}
+        said["named"] = (_named(critic.classify, found.image, loader) == loader.faces.labels).float().mean().item()
+        said |= {name: _called_neutral(critic.classify, x, loader) for name, x in {"estimate": estimate, "true": rest}.items()}
     return said
 
 
@@ -226,7 +224,7 @@ def _of_the_picture(found: Removed, label: Tensor, shown: Tensor) -> dict[str, A
     sizes = {"calm": found.calm[shown], "calm_hasty": found.hasty[shown], "again": found.again[shown]}
     if not shown.all():
         sizes["calm_labelled"] = found.residual[~shown]
-    curved = [_laplacian(x).mul(true.abs().mean(1, keepdim=True)).mean() for x in (estimate, rest)]
+    curved = [(laplacian(x, 3).abs() * true.abs()).mean() for x in (estimate, rest)]
     return {
         "psnr_input": psnr(image, rest).mean().item(),
         "psnr_mean": psnr((image - typical).clamp(0, 1), rest).mean().item(),
@@ -275,15 +273,13 @@ def _of_the_landmarks(found: Removed, label: Tensor, shown: Tensor) -> dict[str,
     return figures | {"corners": corners}
 
 
-def _laplacian(images: Tensor) -> Tensor:
-    """Mean over the colours of the size of the discrete Laplacian: (N, 3, H, W) -> (N, 1, H, W)."""
-    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(3, 1, 3, 3)
-    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=3).abs().mean(1, keepdim=True)
+def _named(classify: Callable[[Tensor], Tensor], images: Tensor, loader: Loader) -> Tensor:
+    """The class of each picture, int64 (N,), by logits from a function."""
+    return torch.cat([classify(x.to(loader.device)).argmax(1).cpu() for x in images.split(64)])
 
 
-def _called_neutral(judge: Method, images: Tensor, loader: Loader) -> float:
-    said = [judge(x.to(loader.device)).logits.argmax(1).cpu() for x in images.split(64)]
-    return (torch.cat(said) == Emotion.NEUTRAL).float().mean().item()
+def _called_neutral(classify: Callable[[Tensor], Tensor], images: Tensor, loader: Loader) -> float:
+    return (_named(classify, images, loader) == Emotion.NEUTRAL).float().mean().item()
 
 
 def _ssim(images: Tensor, others: Tensor) -> float:
