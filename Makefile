@@ -6,7 +6,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 
 help:
 	@echo "make book    execute the chapters and render the book to _build/html"
-	@echo "make test    run every test, the notebooks at the smoke profile among them"
+	@echo "make test    run every test, the notebooks at the smoke profile among them, JOBS=2 at a time"
 	@echo "make rerun SWEEP=ll_fer CORES=2    the runs of sweeps/ll_fer.yaml that are not finished"
 	@echo "make lock    pin again what pyproject.toml asks for (UPGRADE=--upgrade takes the newest)"
 	@echo "make clean   delete the rendered book and its execution cache"
@@ -16,7 +16,7 @@ book: install
 	@$(VENV) tools/build_book.py
 
 test: install
-	@$(VENV) -m pytest --nbmake --nbmake-timeout=600 -q --durations=5 book tests
+	@OMP_NUM_THREADS=1 $(VENV) -m pytest -n $(or $(JOBS),2) --dist loadgroup --nbmake --nbmake-timeout=600 -q --durations=5 book tests
 
 rerun: install
 	@$(VENV) -m fer_lib rerun $(SWEEP) --cores $(or $(CORES),1) $(if $(OUT),--out $(OUT)) -- $(ARGS)
