@@ -19,6 +19,7 @@ class Versus(NamedTuple):
     Attributes:
         mean, low, high: points of accuracy, and the 95 % interval over common seeds; NaN of a single seed.
         tests: for each common seed, over the faces of all its folds.
+        alike: whether all runs were made in the same precision.
 
     Explained in: book/ll_fer.ipynb
     """
@@ -27,10 +28,15 @@ class Versus(NamedTuple):
     low: float
     high: float
     tests: list[PairedTest]
+    alike: bool = True
 
     @property
     def reading(self) -> str:
         """``clear`` where the interval leaves out zero and every seed's test agrees; else what speaks for a difference."""
+        return self._reading + ", in two precisions" * (not self.alike)
+
+    @property
+    def _reading(self) -> str:
         if len(self.tests) < 2:
             return "one seed"
         apart = self.low > 0 or self.high < 0
@@ -52,14 +58,15 @@ def versus(records: Sequence[Record], first: str, second: str) -> Versus:
     seeds = [seed for seed in runs[first] if seed in runs[second]]
     if not seeds or len({(r.dataset, r.profile, r.split) for r in records}) > 1:
         raise FerError(f"{second} against {first}: give records of one dataset and profile, with a common seed.")
-    gains, tests = [], []
+    gains, tests, precisions = [], [], set()
     for seed in seeds:
         a, b = runs[first][seed], runs[second][seed]
         if [r.fingerprint.get(r.split) for r in a] != [r.fingerprint.get(r.split) for r in b]:
             raise FerError(f"{second} against {first}, seed {seed}: the two runs were measured on different faces.")
         gains.append(100 * (fmean(r.metrics["accuracy"] for r in b) - fmean(r.metrics["accuracy"] for r in a)))
+        precisions |= {"bf16" in r.device for r in (*a, *b)}
         tests.append(paired_test(*(torch.cat([r.hits() for r in folds]) for folds in (a, b))))
-    return Versus(*mean_interval(gains), tests)
+    return Versus(*mean_interval(gains), tests, len(precisions) == 1)
 
 
 def verdict(records: Sequence[Record], first: str, second: str) -> str:
@@ -67,7 +74,7 @@ def verdict(records: Sequence[Record], first: str, second: str) -> str:
 
     Explained in: book/baseline.ipynb
     """
-    mean, low, high, tests = versus(records, first, second)
+    mean, low, high, tests, _ = versus(records, first, second)
     clear = "which leaves out zero" if low > 0 or high < 0 else "which includes zero: no clear difference"
     over = f"95 % interval {low:+.1f} to {high:+.1f} over {len(tests)} seeds, {clear}"
     listed = ", ".join(f"{t.only_first} to {t.only_second} (p = {t.p_value:.2g})" for t in tests)

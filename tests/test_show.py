@@ -115,6 +115,8 @@ def test_where_records_come_from():
     assert show.origin([]) == ""
     first.device, last.device, first.finished, last.finished = "one", "two", "2026-01-01T00:00:00", "2026-02-03T00:00:00"
     first.commit, first.sources, last.sources = "0123456789", "0", sources("baseline", "faces")
-    said = show.origin([last, first])
-    assert said == "Run on one; two, last on 2026-02-03. Some were made by an earlier state of the library (commit 0123456)."
+    other = record("B", 0, 60)
+    other.device, other.finished, other.sources = "two", "2026-01-02T00:00:00", last.sources
+    said = show.origin([last, first, other])
+    assert said == "Run on two; A on one, last on 2026-02-03. Some were made by an earlier state of the library (commit 0123456)."
     assert show.origin([last]) == "Run on two, last on 2026-02-03."

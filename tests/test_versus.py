@@ -69,3 +69,5 @@ def test_the_table_reads_interval_and_tests_together():
 def test_what_speaks_for_a_difference_is_named(first, second, reading):
     runs = [record(row, s, x) for row, values in (("A", first), ("B", second)) for s, x in enumerate(values)]
     assert versus.versus(runs, "A", "B").reading == reading
+    runs[0].device = "x86_64 cpu, 1 thread, bf16"
+    assert versus.versus(runs, "A", "B").reading == f"{reading}, in two precisions"

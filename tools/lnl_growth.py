@@ -13,15 +13,16 @@ import torch
 
 from fer_lib.growth import PLACES, digest, grow
 from fer_lib.parameters import Parameters
+from fer_lib.recipe import mixed_precision
 from fer_lib.record import RESULTS, commit, describe
 
 SEEDS = (0, 1, 2)
 OVERRIDES = "size=48 train_images=1000 test_images=200 epochs=12"
 
 
-def write(runs: list[dict]) -> None:
+def write(runs: list[dict], device: str) -> None:
     """All runs so far, whole or not at all."""
-    about = {"row": "N4", "overrides": OVERRIDES, "device": describe(torch.device("cpu"), False), "commit": commit()}
+    about = {"row": "N4", "overrides": OVERRIDES, "device": device, "commit": commit()}
     about |= {"sources": digest(), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     path = RESULTS / "lnl" / "growth.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +33,7 @@ def write(runs: list[dict]) -> None:
 
 if __name__ == "__main__":
     recipe, switches = Parameters(method="lnl", row="N4", overrides=OVERRIDES).resolve()
-    runs = []
+    cpu, runs = torch.device("cpu"), []
     for place, seed in product(PLACES, SEEDS):
         grown = grow(place, recipe, switches, seed, "cpu", log=lambda line: print(line, flush=True))
         weight = [[round(w, 4) for w in epoch] for epoch in grown.weight.tolist()]
@@ -42,4 +43,4 @@ if __name__ == "__main__":
             run["apart"] = [[round(w, 4) for w in half] for half in grown.apart.tolist()]
         runs.append(run)
         print(place, seed, "share on the changed cells", [round(s, 3) for s in grown.share(grown.cells)], flush=True)
-        write(runs)
+        write(runs, describe(cpu, mixed_precision(recipe, cpu)))
