@@ -3,14 +3,16 @@
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
 from PIL import Image
 from torch import Tensor
 
@@ -19,7 +21,7 @@ from fer_lib.data.degrade import upsample
 from fer_lib.emotions import NAMES
 from fer_lib.explain import grad_cam, reading
 from fer_lib.kept import kept_recognizers, load_recognizer
-from fer_lib.photo import Eyes, cut_out
+from fer_lib.photo import EXPECTED, Eyes, cut_out, frame
 from fer_lib.run import WEIGHTS
 from fer_lib.show import COLOURS
 from fer_lib.trained import Trained
@@ -129,7 +131,8 @@ def bars_html(probability: Tensor, colour: str) -> str:
         bar = f'<div style="width:{100 * p:.1f}%;height:0.9em;background:{colour}"></div>'
         name = f"<b>{NAMES[k]}</b>" if k == best else NAMES[k]
         rows.append(f'<tr><td>{name}</td><td style="width:8em;padding:0 0.5em">{bar}</td><td>{100 * p:.0f} %</td></tr>')
-    return f'<table class="prediction" style="line-height:1.25">{"".join(rows)}</table>'
+    table = "".join(rows)
+    return f'<table class="prediction" style="line-height:1.25">{table}</table>'
 
 
 def card_html(title: str, reader: Trained, seen: Look) -> str:
@@ -158,9 +161,10 @@ def still(looks: Mapping[str, tuple[Trained, Look]]) -> Figure:
     figure, axes = plt.subplots(
         max(len(looks), 1), most + 1, figsize=(7.2, 1.75 * max(len(looks), 1)), squeeze=False, width_ratios=ratios
     )
-    for line in axes:
-        for ax in line:
-            ax.set_axis_off()
+    for ax in axes.flat:
+        ax.set_axis_off()
+    if not looks:
+        axes[0, 0].text(0, 0.5, "No recognizer is kept yet.", color="#6b6b6b")
     for line, (title, (reader, seen)) in zip(axes, looks.items(), strict=False):
         for ax, (name, picture) in zip(line, seen.pictures.items(), strict=False):
             ax.imshow(_pixels(picture))
@@ -169,8 +173,47 @@ def still(looks: Mapping[str, tuple[Trained, Look]]) -> Figure:
     return figure
 
 
-def _bars(ax: plt.Axes, title: str, probability: Tensor, colour: str) -> None:
-    names: Sequence[str] = NAMES[: len(probability)]
+def photo_still(photo: Tensor, eyes: Eyes) -> Figure:
+    """A photo with the marks on its eyes and the square that is cut out, and the faces that recognizers of each kind get.
+
+    Args:
+        photo: uint8 (3, H, W).
+
+    Explained in: book/playground.ipynb
+    """
+    figure, axes = plt.subplots(1, 1 + len(EXPECTED), figsize=(7.2, 2.7))
+    for ax in axes:
+        ax.set_axis_off()
+    axes[0].imshow(_pixels(photo))
+    corners = frame(eyes, "faces")
+    axes[0].add_patch(Polygon([(p.real, p.imag) for p in corners], fill=False, ec=COLOURS["sr_fer"], lw=2))
+    both = eyes.both()
+    axes[0].plot([e.real for e in both], [e.imag for e in both], "o", mfc="none", mec=COLOURS["ll_fer"], mew=2)
+    axes[0].set_title("a photo, and the marks")
+    for ax, dataset in zip(axes[1:], EXPECTED, strict=True):
+        ax.imshow(_pixels(cut_out(photo, eyes, dataset, 96)[0].expand(3, -1, -1)))
+        ax.set_title(f"cut out for {SEEN[dataset]}")
+    return figure
+
+
+def pretend_photo(face: Tensor, turn: float = 0.0) -> Tensor:
+    """A drawn face tilted in a wider picture, so that there is something to find: uint8 (3, H, W) -> (3, 1.6 H, 2 H).
+
+    Args:
+        turn: in degrees, clockwise.
+
+    Explained in: book/playground.ipynb
+    """
+    size = face.shape[-1]
+    canvas = Image.new("RGB", (2 * size, int(1.6 * size)), (196, 205, 214))
+    mask = Image.new("L", (size, size), 255).rotate(-turn, Image.Resampling.BICUBIC)
+    tilted = Image.fromarray(_pixels(face)).rotate(-turn, Image.Resampling.BICUBIC)
+    canvas.paste(tilted, (int(0.6 * size), int(0.3 * size)), mask)
+    return torch.from_numpy(np.array(canvas).transpose(2, 0, 1).copy())
+
+
+def _bars(ax: Axes, title: str, probability: Tensor, colour: str) -> None:
+    names = NAMES[: len(probability)]
     ax.set_axis_on()
     ax.barh(range(len(names)), 100 * probability.numpy(), color=colour)
     ax.set(xlim=(0, 100), yticks=range(len(names)))

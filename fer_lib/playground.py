@@ -126,7 +126,7 @@ def photo_reader(readers: Mapping[str, Trained]) -> widgets.Widget:
         below.layout.display = "none"
         photos.clear()
         for file in upload.value:
-            photo = read_photo(bytes(file.content), file.name)
+            photo = read_photo(bytes(file["content"]), file["name"])
             photos.append(photo)
             found = find_eyes(photo)
             told.value = FOUND if found else NOT_FOUND
@@ -164,7 +164,7 @@ def marked_html(photo: Tensor, eyes: Eyes) -> str:
     height, width = photo.shape[1:]
     shown, radius = max(SHOWN, SHOWN * width // height), 0.08 * eyes.apart
     points = " ".join(f"{p.real + 0.5:.1f},{p.imag + 0.5:.1f}" for p in frame(eyes, "faces"))
-    line = f'fill="none" stroke-width="{max(width, height) / 150:.1f}"'
+    line = f'fill="none" stroke-width="{max(width, height) / 250:.1f}"'
     marks = "".join(f'<circle cx="{e.real + 0.5:.1f}" cy="{e.imag + 0.5:.1f}" r="{radius:.1f}" stroke="#e69f00" {line}/>' for e in eyes.both())
     drawing = f'<polygon points="{points}" stroke="#56b4e9" {line}/>{marks}'
     overlay = f'<svg viewBox="0 0 {width} {height}" style="position:absolute;inset:0;width:100%;height:100%">{drawing}</svg>'
