@@ -48,7 +48,7 @@ def test_the_eyes_of_a_photograph_are_found(photo):
     eyes = find_eyes(photo)
     left, right = eyes.both()  # marked by hand at (203, 101) and (246, 103)
     assert abs(left - (203 + 101j)) < 6 and abs(right - (246 + 103j)) < 6
-    assert find_eyes(photo[:, 300:]) is None and find_eyes(photo[:, :20, :20]) is None
+    assert find_eyes(torch.full_like(photo, 128)) is None and find_eyes(photo[:, :20, :20]) is None
 
 
 def test_the_eyes_of_most_drawn_faces_are_found():
