@@ -19,8 +19,9 @@ from torch import Tensor
 from fer_lib.data.degradation import Degradation
 from fer_lib.data.degrade import upsample
 from fer_lib.emotions import NAMES
-from fer_lib.explain import grad_cam, reading
+from fer_lib.explain import grad_cam
 from fer_lib.kept import kept_recognizers, load_recognizer
+from fer_lib.methods.cascade import Cascade
 from fer_lib.photo import EXPECTED, Eyes, cut_out, frame
 from fer_lib.run import WEIGHTS
 from fer_lib.show import COLOURS
@@ -92,7 +93,8 @@ def look(reader: Trained, picture: Tensor, eyes: Eyes, spoil: str = "") -> Look:
         seen = reader.method(image)
     label = seen.logits.argmax(1)
     pictures = {"given": large} | {title: seen.maps[name] for name, title in EXTRA.items() if name in seen.maps}
-    inner, read = reading(reader.method, image)
+    cascade = isinstance(reader.method, Cascade)
+    inner, read = (reader.method.recognizer, seen.maps["restored"]) if cascade else (reader.method, image)
     pictures["looks at"] = _overlay(upsample(read, size), grad_cam(inner, read, label))
     shown = {title: x.detach()[0].expand(3, -1, -1) for title, x in pictures.items()}
     return Look(shown, seen.logits.softmax(1)[0].detach())

@@ -22,7 +22,7 @@ from fer_lib.looks import pretend_photo
 from fer_lib.playground import drawn_face
 
 FLAGS = ("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-gpu", "--disable-background-networking")
-PATIENCE = 300_000  # milliseconds: the kernel imports torch first, and the machine may be busy
+PATIENCE = 600_000  # milliseconds: the kernel imports torch first, and the machine may be busy
 # All cells in the page, not only those in view.
 SETTINGS = '{"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}'
 
