@@ -1,14 +1,25 @@
-"""Small trained restorers that come with the book: ``book/weights``, each described in its model card."""
+"""Small trained networks that come with the book: ``book/weights``, each described in its model card."""
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
 
 from fer_lib.errors import FerError
-from fer_lib.methods import find_method
+from fer_lib.methods import Method, find_method
 from fer_lib.nets.backbone import Backbone
 from fer_lib.parameters import Parameters
 from fer_lib.run import WEIGHTS
+from fer_lib.trained import Trained, rebuild
+
+SUMS = "SHA256SUMS"  # one line a file, as sha256sum writes and checks it
+WHOLE = "-whole.safetensors"
+# Parts of methods that training alone needs: they are not kept.
+TRAINING_ONLY = ("reference", "discriminator")
 
 
 def load_restorer(method: str, row: str) -> nn.Module:
@@ -33,9 +44,103 @@ def load_restorer(method: str, row: str) -> nn.Module:
         return restorer
     path = WEIGHTS / f"{method}-{row}.safetensors"
     try:
-        restorer.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+        restorer.load_state_dict(_as_float(load(_read(path))))
+    except (SafetensorError, RuntimeError) as error:
+        raise _damaged(path) from error
+    return restorer
+
+
+def recognizer_path(method: str, row: str, dataset: str, folder: Path = WEIGHTS) -> Path:
+    """Where a whole kept recognizer lies.
+
+    Explained in: book/playground.ipynb
+    """
+    return folder / f"{method}-{row}-{dataset}{WHOLE}"
+
+
+def kept_recognizers(folder: Path = WEIGHTS) -> list[Path]:
+    """The whole recognizers that lie in a folder, by name; none where there is none.
+
+    Explained in: book/playground.ipynb
+    """
+    return sorted(folder.glob(f"*{WHOLE}"))
+
+
+def load_recognizer(path: Path) -> Trained:
+    """A whole kept network, without the parts that training alone needs; its weights are floats of 16 bits, rounded.
+
+    Raises:
+        FerError: if there is no such file, or it is not the one that was kept: its checksum does not agree with ``SUMS``.
+
+    Explained in: book/playground.ipynb
+    """
+    data = _read(path)
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads(file.metadata()["run"])
+        method, recipe = rebuild(about)
+        _without_training(method).load_state_dict(_as_float(load(data)))
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path) from error
+    return Trained(method.eval(), recipe, about)
+
+
+def keep(trained: Trained, path: Path) -> None:
+    """Write a whole network for :func:`load_recognizer`; :func:`write_sums` has to follow.
+
+    Raises:
+        FerError: if a weight does not fit into 16 bits.
+
+    Explained in: book/playground.ipynb
+    """
+    weights = _rounded(_without_training(trained.method).state_dict())
+    save_file(weights, path, {"run": json.dumps(trained.about)})
+
+
+def write_sums(folder: Path) -> None:
+    """Note the checksum of every weights file in a folder, in ``SUMS``; ``sha256sum -c SHA256SUMS`` checks them, too.
+
+    Explained in: book/playground.ipynb
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    (folder / SUMS).write_text("".join(f"{_sum(path.read_bytes())}  {path.name}\n" for path in files))
+
+
+def _without_training(method: Method) -> Method:
+    for name in TRAINING_ONLY:
+        if hasattr(method, name):
+            delattr(method, name)
+    return method
+
+
+def _rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    small = {name: x.to(torch.float16).contiguous() if x.is_floating_point() else x for name, x in weights.items()}
+    for name, x in small.items():
+        if x.is_floating_point() and not x.isfinite().all():
+            raise FerError(f"The weights {name} are too large for 16 bits: train anew with more weight_decay, or keep another run.")
+    return small
+
+
+def _as_float(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: x.float() if x.is_floating_point() else x for name, x in weights.items()}
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a kept file, if they are those that were kept."""
+    try:
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise FerError(f"The book has no weights {path.name}: choose a row that lies in {path.parent}.") from error
-    except (SafetensorError, RuntimeError) as error:
-        raise FerError(f"Weights file {path} is damaged or of another network: fetch it again.") from error
-    return restorer
+    sums = path.with_name(SUMS)
+    listed = dict(reversed(line.split(maxsplit=1)) for line in sums.read_text().splitlines()) if sums.is_file() else {}
+    if listed.get(path.name) != _sum(data):
+        raise _damaged(path)
+    return data
+
+
+def _damaged(path: Path) -> FerError:
+    return FerError(f"Weights file {path} is damaged or of another network: fetch it again, and {SUMS} beside it.")

@@ -54,6 +54,25 @@ def load_trained(path: Path) -> Trained:
         raise FerError(f"Weights file {path} is damaged: copy it again.") from error
     if not isinstance(about, dict):
         raise FerError(f"Weights file {path} does not say what network it holds: take one that a run has written.")
+    method, recipe = rebuild(about)
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError as error:
+        raise FerError(f"Weights file {path} holds another network than this library builds: take the library that made it.") from error
+    return Trained(method.eval(), recipe, about)
+
+
+def rebuild(about: dict[str, Any]) -> tuple[Method, Recipe]:
+    """The network that ``about`` names, with first weights, and the recipe that it was trained by.
+
+    Args:
+        about: see :class:`Trained`.
+
+    Raises:
+        FerError: if there is no such method or row, or its parameters are not of this library.
+
+    Explained in: book/reruns.md
+    """
     kind, known = find_method(about["method"]), about["parameters"]
     switches = kind.Switches(**{f.name: known[f.name] for f in dataclasses.fields(kind.Switches) if f.name in known})
     recipe = Recipe(**{name: known[name] for name in Recipe.model_fields if name in known})
@@ -63,11 +82,7 @@ def load_trained(path: Path) -> Trained:
         inner = Parameters(method=owner(first), row=first, profile=about["profile"])
         own, parts = inner.resolve()
         method.start(find_method(inner.method)(parts, _backbone(own.model_copy(update={"size": recipe.size})), about["classes"]))
-    try:
-        method.load_state_dict(weights)
-    except RuntimeError as error:
-        raise FerError(f"Weights file {path} holds another network than this library builds: take the library that made it.") from error
-    return Trained(method.eval(), recipe, about)
+    return method, recipe
 
 
 def _backbone(recipe: Recipe) -> Backbone:

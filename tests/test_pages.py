@@ -13,6 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 from rendered import CHAPTERS, PROSE, ROOT, build
 
+SOURCES = ("fer_lib/methods/baseline.py", "book/results/baseline/run.json", "book/weights/SHA256SUMS", "requirements.lock")
 COUNT = "print(open('count.txt', 'a').write('x'))"
 
 
@@ -97,7 +98,7 @@ def small(tmp_path):
     shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
     shutil.copy(ROOT / "book" / "references.bib", tmp_path / "book")
     shutil.copy(ROOT / "_config.yml", tmp_path)
-    for name in ("fer_lib/methods/baseline.py", "book/results/baseline/run.json", "requirements.lock"):
+    for name in SOURCES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1\n")
     (tmp_path / "book" / "intro.md").write_text("# Page\n\n[](chapter.ipynb)\n")
@@ -138,10 +139,10 @@ def test_chapters_run_again_when_what_they_stand_on_changed_and_only_then(small)
     assert (build(small).returncode, executions(small)) == (0, 2)
 
 
-def test_the_key_covers_library_records_and_pins(small, builder):
+def test_the_key_covers_library_records_weights_and_pins(small, builder):
     assert builder.drop_stale_outputs(small)
     assert not builder.drop_stale_outputs(small)
-    for name in ("fer_lib/methods/baseline.py", "book/results/baseline/run.json", "requirements.lock"):
+    for name in SOURCES:
         (small / "_build" / ".jupyter_cache").mkdir()
         (small / "_build" / ".doctrees").mkdir()
         (small / name).write_text("changed\n")

@@ -2,7 +2,7 @@
 
 jupyter-cache knows the code of a chapter, not the library that the chapter
 calls. So the caches are dropped whenever the content of that library, of the
-records or of the pins has changed, and only then.
+records, of the kept weights or of the pins has changed, and only then.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("fer_lib/**/*.py", "book/results/**/*.json", "requirements.lock")
+SOURCES = ("fer_lib/**/*.py", "book/results/**/*.json", "book/weights/SHA256SUMS", "requirements.lock")
 MAX_MB = 3
 
 
@@ -64,7 +64,7 @@ def heavy_pages(root: Path) -> list[str]:
 def build(root: Path) -> int:
     """Build; 0 only if no chapter raised, nothing warned, no page is missing and none is heavy."""
     if drop_stale_outputs(root):
-        print("Every chapter will be executed: the library, the records or the pins are new.", flush=True)
+        print("Every chapter will be executed: the library, the records, the kept weights or the pins are new.", flush=True)
     # Pages and reports of an earlier build would pass for pages and reports of this one.
     shutil.rmtree(root / "_build" / "html", ignore_errors=True)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "-n", "--keep-going"]

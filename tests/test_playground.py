@@ -1,0 +1,193 @@
+"""What the playground's tools do when a slider moves or a file comes; how it looks in a browser is another test."""
+
+import io
+import shutil
+import time
+
+import ipywidgets as widgets
+import pytest
+import torch
+from kept_cases import kept
+from PIL import Image
+
+from fer_lib.data.faces import PROTOTYPES
+from fer_lib.emotions import Emotion
+from fer_lib.errors import FerError
+from fer_lib.looks import bars_html, load_readers, look, pretend_photo, spoiled, still, who_is_there
+from fer_lib.photo import Eyes, eyes_of_drawn
+from fer_lib.playground import DRAWN, drawn_face, face_maker, marked_html, photo_reader, spoiler
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return kept(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def readers(folder):
+    return load_readers(folder)
+
+
+@pytest.fixture(scope="module")
+def smile():
+    return drawn_face(17, PROTOTYPES[Emotion.HAPPINESS])
+
+
+def parts(tool: widgets.Widget) -> dict[str, widgets.Widget]:
+    """All inputs of a tool by their description."""
+    found, todo = {}, [tool]
+    while todo:
+        one = todo.pop()
+        todo += getattr(one, "children", ())
+        if getattr(one, "description", ""):
+            found[one.description.split()[0] if one.description.startswith("AU") else one.description] = one
+    return found
+
+
+def written(tool: widgets.Widget) -> str:
+    """All that a tool shows."""
+    said = [tool.value] if isinstance(tool, widgets.HTML) else []
+    return "".join([*said, *map(written, getattr(tool, "children", ()))])
+
+
+def upload(tool: widgets.Widget, name: str, content: bytes) -> None:
+    field = parts(tool)["Choose a photo"]
+    field.set_trait("value", ({"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": 0},))
+
+
+def png(picture: torch.Tensor) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_all_are_there_in_their_order(readers, folder):
+    assert list(readers) == [
+        "Plain R0, drawn faces", "LL-FER A7, drawn faces", "SR-FER S5, drawn faces", "CLCL B4, drawn faces",
+        "ERR-Net E5, drawn faces", "LNL N4, drawn faces", "Plain R0, photographs",
+    ]  # fmt: skip
+    assert "Recognizers at hand: Plain R0, drawn faces; LL-FER" in who_is_there(readers)
+
+
+def test_a_damaged_one_is_said(folder, tmp_path):
+    for path in folder.iterdir():
+        shutil.copy(path, tmp_path)
+    (tmp_path / "lnl-N4-faces-whole.safetensors").write_bytes(b"no")
+    with pytest.raises(FerError, match="lnl-N4-faces-whole.safetensors is damaged"):
+        load_readers(tmp_path)
+
+
+def test_it_starts_in_less_than_ten_seconds(folder):
+    start = time.process_time()
+    readers = load_readers(folder)
+    for tool in (face_maker, spoiler, photo_reader):
+        tool(readers)
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("spoil", ["", "low_light:medium", "low_resolution:4", "low_resolution:8+low_light:severe"])
+def test_each_method_reads_each_picture(readers, smile, spoil):
+    for name, reader in readers.items():
+        seen, size = look(reader, smile, eyes_of_drawn(DRAWN), spoil), reader.recipe.size
+        assert all(x.shape == (3, size, size) for x in seen.pictures.values())
+        assert seen.probability.shape == (8,) and float(seen.probability.sum()) == pytest.approx(1, abs=1e-5)
+        own = {"LL-FER": ["restored"], "SR-FER": ["restored"], "ERR-Net": ["without expression"]}.get(name.split()[0], [])
+        assert list(seen.pictures) == ["given", *own, "looks at"], name
+
+
+def test_what_is_given_is_what_the_network_gets(readers, smile):
+    reader = readers["Plain R0, drawn faces"]
+    seen = look(reader, smile, eyes_of_drawn(DRAWN), "low_light:mild")
+    with torch.no_grad():
+        again = reader.method(seen.pictures["given"][None]).logits.softmax(1)[0]
+    assert torch.allclose(seen.probability, again, atol=1e-5)
+
+
+def test_spoiling_is_the_same_each_time(smile):
+    image = smile[None].float() / 255
+    assert torch.equal(spoiled(image, "low_light:severe"), spoiled(image, "low_light:severe"))
+    assert torch.equal(spoiled(image, ""), image)
+
+
+def test_a_slider_moves_the_face_and_the_bars(readers):
+    tool = face_maker(readers)
+    inputs, before = parts(tool), written(tool)
+    assert inputs["AU12"].value == 1.0 and inputs["AU4"].value == 0.0  # it begins with happiness
+    inputs["AU4"].value = 1.0
+    after = written(tool)
+    assert after != before and after.count("<img") == 1 and after.count("<tr>") == 8
+    inputs["begin with"].value = "contempt"
+    assert inputs["AU14"].value == 1.0 and inputs["AU4"].value == 0.0 and inputs["move"].label == "left in the picture"
+    inputs["read by"].value = "LNL N4, drawn faces"
+    assert written(tool) not in (before, after)
+
+
+def test_the_spoiler_shows_every_recognizer_of_drawn_faces(readers):
+    tool = spoiler(readers)
+    bright = written(tool)
+    assert all(f"<b>{name}</b>" in bright for name in readers if "drawn" in name) and "photographs" not in bright
+    parts(tool)["light"].label = "night"
+    dark = written(tool)
+    parts(tool)["size"].label = "a quarter"
+    assert len({bright, dark, written(tool)}) == 3
+
+
+def test_a_photo_is_read_and_the_marks_move(readers, smile):
+    tool = photo_reader(readers)
+    assert "No photo yet" in written(tool)
+    upload(tool, "me.png", png(pretend_photo(smile)))
+    first = written(tool)
+    assert "A face was found" in first and all(name in first for name in readers)
+    parts(tool)["eyes: across"].value += 20
+    assert written(tool) != first
+    upload(tool, "grey.png", png(torch.full((3, 90, 70), 128, dtype=torch.uint8)))
+    assert "No face was found" in written(tool)
+
+
+def test_what_is_no_photo_is_answered_with_a_sentence(readers):
+    tool = photo_reader(readers)
+    upload(tool, "<notes>.txt", b"only words")
+    said = written(tool)
+    assert "&lt;notes&gt;.txt is no photo that can be read here" in said and 'role="alert"' in said
+    assert tool.children[-1].layout.display == "none"
+
+
+def test_marks_at_one_place_are_answered_with_a_sentence(readers, smile):
+    tool = photo_reader(readers)
+    upload(tool, "me.png", png(smile))
+    inputs = parts(tool)
+    inputs["eyes: apart"].min = 0
+    inputs["eyes: apart"].value = 0
+    assert "both eyes at one place" in written(tool)
+
+
+def test_without_recognizers_faces_are_drawn_all_the_same(tmp_path, smile):
+    none = load_readers(tmp_path)
+    assert none == {}
+    for tool in (face_maker(none), spoiler(none)):
+        assert "No recognizer is kept in" in written(tool) and "<img" in written(tool)
+    tool = photo_reader(none)
+    upload(tool, "me.png", png(smile))
+    assert "No recognizer is kept in" in written(tool)
+    assert "No recognizer" in still({}).axes[0].texts[0].get_text()
+
+
+def test_one_side_is_one_half_of_the_picture():
+    rest, left = (drawn_face(3, {"AU12": x}, (1.0, 0.0)).float() for x in (0, 1))
+    changed = (rest - left).abs().sum(0).sum(0)
+    assert changed[: DRAWN // 2].sum() > 5 * changed[DRAWN // 2 :].sum()
+
+
+def test_the_likeliest_is_in_bold():
+    table = bars_html(torch.tensor([0.1, 0.7, 0.2]), "#000000")
+    assert "<b>happiness</b>" in table and "70 %" in table and table.count("<b>") == 1
+
+
+def test_the_marks_are_drawn_where_the_eyes_are(smile):
+    assert 'cx="60.5" cy="70.5"' in marked_html(smile, Eyes(80, 70, 40))
+
+
+def test_a_still_has_a_row_for_each(readers, smile):
+    looks = {name: (readers[name], look(readers[name], smile, eyes_of_drawn(DRAWN))) for name in list(readers)[:2]}
+    figure = still(looks)
+    assert len(figure.axes) == 8 and [ax.get_title() for ax in figure.axes[4:]] == ["given", "restored", "looks at", "LL-FER A7, drawn faces (%)"]
