@@ -18,6 +18,7 @@ from fer_lib.trained import Trained, rebuild
 
 SUMS = "SHA256SUMS"  # one line a file, as sha256sum writes and checks it
 WHOLE = "-whole.safetensors"
+SCALE = "/scale"
 # Parts of methods that training alone needs: they are not kept.
 TRAINING_ONLY = ("reference", "discriminator")
 
@@ -67,7 +68,7 @@ def kept_recognizers(folder: Path = WEIGHTS) -> list[Path]:
 
 
 def load_recognizer(path: Path) -> Trained:
-    """A whole kept network, without the parts that training alone needs; its weights are floats of 16 bits, rounded.
+    """A whole kept network, without the parts that training alone needs; its weights are whole numbers of 8 bits, scaled.
 
     Raises:
         FerError: if there is no such file, or it is not the one that was kept: its checksum does not agree with ``SUMS``.
@@ -88,8 +89,11 @@ def load_recognizer(path: Path) -> Trained:
 def keep(trained: Trained, path: Path) -> None:
     """Write a whole network for :func:`load_recognizer`; :func:`write_sums` has to follow.
 
+    Matrices and kernels are kept as whole numbers from -127 to 127, with one scale for each output channel, the
+    largest size of a weight there by 127; all else as floats of 16 bits.
+
     Raises:
-        FerError: if a weight does not fit into 16 bits.
+        FerError: if a weight is no finite number of 16 bits.
 
     Explained in: book/playground.ipynb
     """
@@ -114,15 +118,29 @@ def _without_training(method: Method) -> Method:
 
 
 def _rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    small = {name: x.to(torch.float16).contiguous() if x.is_floating_point() else x for name, x in weights.items()}
-    for name, x in small.items():
-        if x.is_floating_point() and not x.isfinite().all():
+    small = {}
+    for name, x in weights.items():
+        if not x.is_floating_point():
+            small[name] = x
+            continue
+        if not x.half().isfinite().all():
             raise FerError(f"The weights {name} are too large for 16 bits: train anew with more weight_decay, or keep another run.")
+        if x.ndim < 2:
+            small[name] = x.half()
+            continue
+        scale = x.abs().amax(tuple(range(1, x.ndim)), keepdim=True).float().clamp(min=1e-20) / 127
+        small |= {name: (x / scale).round().to(torch.int8).contiguous(), name + SCALE: scale}
     return small
 
 
 def _as_float(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: x.float() if x.is_floating_point() else x for name, x in weights.items()}
+    whole = {name: x for name, x in weights.items() if not name.endswith(SCALE)}
+    for name, x in whole.items():
+        if name + SCALE in weights:
+            whole[name] = x.float() * weights[name + SCALE]
+        elif x.is_floating_point():
+            whole[name] = x.float()
+    return whole
 
 
 def _sum(data: bytes) -> str:
