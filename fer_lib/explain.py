@@ -1,16 +1,21 @@
 """Looking into a trained recognizer: where it looks, and how much of that is where it should."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import GradCAM, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from fer_lib.data.loader import Batch
 from fer_lib.errors import FerError
+from fer_lib.methods.cascade import Cascade
 from fer_lib.methods.method import Method
 from fer_lib.methods.probes import gradient_sizes
 from fer_lib.nets.backbone import Backbone
+
+MAPS = {"Grad-CAM": GradCAM, "HiResCAM": HiResCAM, "LayerCAM": LayerCAM}
 
 
 class LogitsOnly(nn.Module):
@@ -27,20 +32,70 @@ class LogitsOnly(nn.Module):
         return self.method(image).logits
 
 
-def grad_cam(method: Method, image: Tensor, label: Tensor) -> Tensor:
-    """How much each place of the last stage speaks for ``label`` [selvaraju2017gradcam].
+def watched(method: Method) -> list[nn.Module]:
+    """The layers whose maps a method's answer is read from: the last ones that still have places.
 
-    Args:
-        method: a method with a ``backbone``; left in evaluation mode.
-        image: (B, C, H, W) in [0, 1]; label: int64 (B,).
+    The recognizer's last stage (ERR-Net's encoder, the recognizer inside a cascade), where the answer is made from that
+    alone; for CLCL with fused scales the map of its head; for LNL with regions that stage and the map that is cut.
 
     Returns:
-        (B, H, W) on the CPU, each map scaled to [0, 1].
+        One or two layers, in the order in which an image passes them.
 
-    Explained in: book/baseline.ipynb
+    Raises:
+        FerError: if the method has no backbone that is known by one of its usual names.
+
+    Explained in: book/explain.ipynb
     """
-    layer = list(method.backbone.body.children())[-1]
-    with GradCAM(LogitsOnly(method.eval()), [layer]) as cam:
+    if isinstance(method, Cascade):
+        return watched(method.recognizer)
+    found = [getattr(method, name) for name in ("reader", "backbone", "encoder") if hasattr(method, name)]
+    if not found:
+        raise FerError(f"{type(method).__name__} has no backbone, so no layer to look at: name the layers.")
+    if hasattr(method, "scales"):
+        return [method.head.body]
+    last = list(found[0].body.children())[-1]
+    return [last, method.map.mix[-1]] if hasattr(method, "map") else [last]
+
+
+def reading(method: Method, image: Tensor) -> tuple[Method, Tensor]:
+    """The recognizer in a method, and the picture that it gets: of a cascade the restored one, else the image itself.
+
+    Shapes:
+        image (B, C, h, w) in [0, 1] -> (B, C or 3, H, W) in [0, 1].
+
+    Explained in: book/explain.ipynb
+    """
+    if not isinstance(method, Cascade):
+        return method, image
+    with torch.no_grad():
+        return method.recognizer, method.eval().restorer(image).clamp(0, 1)
+
+
+def grad_cam(
+    method: Method, image: Tensor, label: Tensor, kind: str = "Grad-CAM", layers: Sequence[nn.Module] = ()
+) -> Tensor:
+    """How much each place of a layer speaks for ``label``.
+
+    Args:
+        method: left in evaluation mode.
+        image: (B, C, H, W) in [0, 1]; label: int64 (B,).
+        kind: a key of ``MAPS``: ``Grad-CAM`` [selvaraju2017gradcam], ``HiResCAM`` [draelos2020hirescam] or
+            ``LayerCAM`` [jiang2021layercam].
+        layers: whose maps; by default those of :func:`watched`. Of several, the mean of their scaled maps.
+
+    Returns:
+        (B, H, W) on the CPU, each map scaled to [0, 1]; zero everywhere where nothing speaks for the label.
+
+    Raises:
+        FerError: if there is no such kind.
+
+    Explained in: book/explain.ipynb
+    """
+    if kind not in MAPS:
+        raise FerError(f"There is no map '{kind}': choose one of {', '.join(MAPS)}.")
+    # A frozen network's maps have a gradient only if the image asks for one.
+    image = image.detach().clone().requires_grad_()
+    with MAPS[kind](LogitsOnly(method.eval()), list(layers) or watched(method)) as cam:
         maps = cam(image, [ClassifierOutputTarget(k) for k in label.tolist()])
     return torch.from_numpy(maps)
 

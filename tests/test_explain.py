@@ -9,7 +9,7 @@ from torch import nn
 
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
-from fer_lib.explain import add_batch_mean, grad_cam, learning_intensity, share_inside
+from fer_lib.explain import MAPS, add_batch_mean, grad_cam, learning_intensity, reading, share_inside, watched
 from fer_lib.methods import METHODS
 from fer_lib.methods.baseline import Baseline
 from fer_lib.methods.method import Prediction
@@ -118,3 +118,64 @@ def test_a_row_whose_losses_never_reach_the_recognizer_says_so(name, row):
         learning_intensity(*some_method(name, row))
     with pytest.raises(FerError, match="No such loss"):
         learning_intensity(*some_method("baseline"), stage="joint")
+
+
+LAST = {"baseline": "backbone", "err_net": "encoder", "ll_fer": "recognizer.backbone", "sr_fer": "recognizer.backbone"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_layer_of_every_method_is_where_its_answer_is_read_from(name):
+    method, _ = some_method(name)
+    layers = watched(method)
+    if name == "clcl":
+        assert layers == [method.head.body]
+    elif name == "lnl":
+        assert layers == [method.backbone.body["layer4"], method.map.mix[-1]]
+    else:
+        assert layers == [method.get_submodule(LAST[name]).body["layer4"]]
+
+
+@pytest.mark.parametrize(("name", "row"), [("clcl", "B0"), ("lnl", "N0")])
+def test_without_parts_of_its_own_a_methods_layer_is_the_baselines(name, row):
+    method, _ = some_method(name, row)
+    assert watched(method) == [method.backbone.body["layer4"]]
+
+
+def test_a_network_without_a_known_layer_says_so():
+    with pytest.raises(FerError, match="Linear has no backbone"):
+        watched(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_map_of_every_method_changes_with_its_weights(name):
+    method, data = some_method(name)
+    recognizer, picture = reading(method, data.image)
+    assert picture.shape == (6, 3, 32, 32) and not isinstance(recognizer, type(method)) == hasattr(method, "restorer")
+    label = torch.full((6,), 3)
+    own = grad_cam(recognizer, picture, label, "LayerCAM")
+    assert own.shape == (6, 32, 32) and 0 <= own.min() and own.max() <= 1
+    with torch.no_grad():
+        for parameter in recognizer.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.1)
+    assert not torch.allclose(own, grad_cam(recognizer, picture, label, "LayerCAM"), atol=0.05)
+
+
+def test_after_a_mean_hirescam_is_grad_cam_and_after_weights_of_places_it_is_not():
+    for name, same in (("baseline", True), ("clcl", False)):
+        method, data = some_method(name)
+        first, second = (grad_cam(method, data.image, data.label, kind) for kind in ("Grad-CAM", "HiResCAM"))
+        assert torch.allclose(first, second, atol=1e-4) == same
+    with pytest.raises(FerError, match="There is no map 'CAM': choose one of " + ", ".join(MAPS)):
+        grad_cam(method, data.image, data.label, "CAM")
+
+
+def test_grad_cam_at_the_head_of_clcl_knows_two_maps_at_most():
+    method, data = some_method("clcl")
+    maps = grad_cam(method, data.image[:1].expand(8, -1, -1, -1), torch.arange(8))
+    assert len(torch.unique((maps.flatten(1) * 100).round(), dim=0)) <= 2
+
+
+def test_a_frozen_network_has_maps_too():
+    method, data = some_method("baseline")
+    own = grad_cam(method, data.image, data.label)
+    assert torch.equal(own, grad_cam(method.requires_grad_(False), data.image, data.label))
