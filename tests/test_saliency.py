@@ -35,7 +35,7 @@ def test_dots_have_the_methods_colour_and_a_mark_a_map():
 def test_curves_are_means_in_percent():
     figure = saliency.replacement_curves((0.0, 1.0), {"deletion": {"a": torch.tensor([[1.0, 0.0], [0.5, 0.2]])}})
     assert figure.axes[0].lines[0].get_ydata().tolist() == pytest.approx([75, 10])
-    assert figure.axes[0].lines[0].get_xdata() == [0, 100]
+    assert list(figure.axes[0].lines[0].get_xdata()) == [0, 100]
 
 
 def test_forgetting_begins_with_the_trained_network():
