@@ -20,6 +20,7 @@ def close():
 def test_faces_without_a_value_are_left_out():
     mean, low, high = saliency.over_faces(torch.tensor([1.0, 3.0, float("nan")]))
     assert mean == 2 and low == pytest.approx(2 - 12.706, abs=1e-3) and high == pytest.approx(2 + 12.706, abs=1e-3)
+    assert all(x != x for x in saliency.over_faces(torch.full((3,), float("nan"))))
 
 
 def test_dots_have_the_methods_colour_and_a_mark_a_map():
