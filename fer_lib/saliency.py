@@ -18,11 +18,12 @@ def over_faces(values: Tensor) -> tuple[float, float, float]:
     """Mean over the faces that have a value, and its 95 % interval over faces, by Student's t.
 
     Args:
-        values: (N,); NaN is left out.
+        values: (N,); NaN is left out. Where nothing is left, all three are NaN.
 
     Explained in: book/explain.ipynb
     """
-    return mean_interval(values[~values.isnan()].double().tolist())
+    known = values[~values.isnan()].double().tolist()
+    return mean_interval(known or [float("nan")])
 
 
 def dots_by_method(

@@ -20,6 +20,7 @@ def close():
 def test_faces_without_a_value_are_left_out():
     mean, low, high = saliency.over_faces(torch.tensor([1.0, 3.0, float("nan")]))
     assert mean == 2 and low == pytest.approx(2 - 12.706, abs=1e-3) and high == pytest.approx(2 + 12.706, abs=1e-3)
+    assert all(x != x for x in saliency.over_faces(torch.full((3,), float("nan"))))
 
 
 def test_dots_have_the_methods_colour_and_a_mark_a_map():
@@ -35,7 +36,7 @@ def test_dots_have_the_methods_colour_and_a_mark_a_map():
 def test_curves_are_means_in_percent():
     figure = saliency.replacement_curves((0.0, 1.0), {"deletion": {"a": torch.tensor([[1.0, 0.0], [0.5, 0.2]])}})
     assert figure.axes[0].lines[0].get_ydata().tolist() == pytest.approx([75, 10])
-    assert figure.axes[0].lines[0].get_xdata() == [0, 100]
+    assert list(figure.axes[0].lines[0].get_xdata()) == [0, 100]
 
 
 def test_forgetting_begins_with_the_trained_network():
