@@ -3,6 +3,7 @@
 import io
 import shutil
 import time
+from datetime import UTC, datetime
 
 import ipywidgets as widgets
 import pytest
@@ -52,7 +53,8 @@ def written(tool: widgets.Widget) -> str:
 
 def upload(tool: widgets.Widget, name: str, content: bytes) -> None:
     field = parts(tool)["Choose a photo"]
-    field.set_trait("value", ({"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": 0},))
+    file = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
+    field.set_trait("value", (file | {"last_modified": datetime.now(UTC)},))
 
 
 def png(picture: torch.Tensor) -> bytes:
