@@ -1,4 +1,4 @@
-"""The command line: ``python -m fer_lib run``, ``rerun``, ``records``, ``evaluate`` and ``data check``."""
+"""The command line: ``python -m fer_lib run``, ``rerun``, ``records``, ``evaluate``, ``bench`` and ``data check``."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from fer_lib.bench import bench, keep, table
 from fer_lib.data import check_dataset
 from fer_lib.errors import FerError
 from fer_lib.ledger import export, ledger, promote
@@ -74,6 +75,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    out = Path(options.out) if options.out else None
+    if out and not out.parent.is_dir():
+        raise FerError(f"There is no folder {out.parent}: make it, or let --out name a file elsewhere.")
+    found = bench(options.device, options.quick, log=lambda line: print(line, file=sys.stderr, flush=True))
+    print(table(found))
+    if out:
+        keep(found, out)
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
     report = check_dataset(options.layout, options.path)
     print(report)
@@ -124,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     worth.add_argument("--fold", type=int, default=0, help="where a dataset has no official split")
     worth.add_argument("--device", default="auto", help="auto, cpu, cuda")
     worth.set_defaults(call=_evaluate)
+    speed = commands.add_parser("bench", help="measure how fast this machine trains and predicts, against other code and its limit")
+    speed.add_argument("--quick", action="store_true", help="less of everything: under three minutes on two cores")
+    speed.add_argument("--out", default="", metavar="FILE", help="also write the record to FILE, as JSON")
+    speed.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    speed.set_defaults(call=_bench)
     data = commands.add_parser("data", help="look at a dataset on disk").add_subparsers(required=True, metavar="command")
     check = data.add_parser("check", help="count the faces and list what is wrong")
     check.add_argument("layout", help="name of the layout, for example ferplus")

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-PROSE = ("intro", "data", "reruns", "teach", "troubleshooting", "status", "glossary", "references")
+PROSE = ("intro", "data", "reruns", "speed", "teach", "troubleshooting", "status", "glossary", "references")
 CHAPTERS = tuple(sorted(path.stem for path in (ROOT / "book").glob("*.ipynb")))
 
 

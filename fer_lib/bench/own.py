@@ -1,0 +1,82 @@
+"""``fer_lib``'s own training and prediction, with and without the cost of the data."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+
+from fer_lib.bench.timing import stopwatch
+from fer_lib.data.faceset import FaceSet
+from fer_lib.data.loader import Augmentation, Batch, Loader
+from fer_lib.evaluate import predict
+from fer_lib.methods.method import Method
+from fer_lib.recipe import Recipe
+from fer_lib.train import fit
+
+
+class Held:
+    """A loader whose batches are the first one of another loader, again and again: the network works as ever, the data costs nothing.
+
+    Explained in: book/speed.md
+    """
+
+    def __init__(self, loader: Loader):
+        self.faces, self.device, self.steps = loader.faces, loader.device, len(loader)
+        self.first = next(loader.epoch())
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """As many batches as the other loader has; each is a new object with the same tensors."""
+        return (replace(self.first) for _ in range(self.steps))
+
+
+class OwnRecipe:
+    """``fer_lib`` at work: :func:`fer_lib.train.fit` and :func:`fer_lib.evaluate.predict`; each measurement returns its seconds.
+
+    Args:
+        faces: labelled pictures.
+        method: on its device, trained in place.
+        recipe: with its batch size and image size; of its epochs there is one.
+        amounts: of augmentation in training.
+
+    Explained in: book/speed.md
+    """
+
+    def __init__(self, faces: FaceSet, method: Method, device: torch.device, recipe: Recipe, amounts: Augmentation):
+        self.method, self.device = method, device
+        self.recipe = recipe.model_copy(update={"epochs": 1, "warmup": 0.0})
+        batch, size = recipe.batch_size, recipe.size
+        self.training = Loader(faces, batch, device, size, amounts, "shuffled")
+        self.few = Loader(faces.subset(torch.arange(min(batch, 8))), batch, device, size)
+
+    @cached_property
+    def testing(self) -> Loader:
+        """The faces as listed, not augmented; made when it is first needed."""
+        return Loader(self.training.faces, self.training.batch_size, self.device, self.training.size)
+
+    def train(self) -> float:
+        """One epoch, without its validation."""
+        return self._fit(self.training)
+
+    def train_alone(self) -> float:
+        """As many steps on one batch that is there already: the network without the data."""
+        return self._fit(Held(self.training))
+
+    def predict(self) -> float:
+        """Predictions for all pictures."""
+        return stopwatch(lambda: predict(self.method, self.testing), self.device)
+
+    def predict_alone(self) -> float:
+        """As many predictions for one batch that is there already."""
+        held = Held(self.testing)
+        return stopwatch(lambda: predict(self.method, held), self.device)
+
+    def _fit(self, loader: Loader | Held) -> float:
+        return fit(self.method, loader, self.few, self.recipe, log=_silent).history.seconds
+
+
+def _silent(line: str) -> None:
+    """Where the epochs' lines go."""

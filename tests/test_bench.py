@@ -1,0 +1,183 @@
+"""The speed measurements: what is measured is what is said. How fast anything is, no test asks."""
+
+import json
+import os
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fer_lib.__main__ import main
+from fer_lib.bench import against, report
+from fer_lib.bench.against import Setting, both, figures, flops_of, pictures
+from fer_lib.bench.limit import measured_peak
+from fer_lib.bench.linear import power, write_records
+from fer_lib.bench.own import Held
+from fer_lib.bench.parts import Trainee, method_steps, prepare, write_ferplus
+from fer_lib.bench.public import Plain
+from fer_lib.bench.report import Plan, goals, keep, limit_share, table
+from fer_lib.bench.timing import Spread, in_turns, resident_peak, stopwatch, workers_memory
+from fer_lib.data import load_dataset
+from fer_lib.data.faces import make_faces
+from fer_lib.errors import FerError
+from fer_lib.ledger import ledger
+from fer_lib.record import find_records
+
+CPU = torch.device("cpu")
+TINY = Setting(32, 4, 2, "cpu", 0, "resnet10_narrow", 2)
+
+
+@pytest.fixture
+def faces():
+    return pictures(32, 8)
+
+
+def test_the_stopwatch_takes_what_lies_between_two_looks_at_the_clock():
+    looks = iter([10.0, 12.5])
+    assert stopwatch(lambda: None, CPU, clock=lambda: next(looks)) == 2.5
+
+
+def test_works_take_turns_there_and_back_and_the_first_turn_warms_up():
+    order, count = [], iter(range(100))
+
+    def work(name):
+        order.append(name)
+        return next(count)
+
+    found = in_turns({name: lambda name=name: work(name) for name in "ab"}, 2)
+    assert "".join(order) == "ba" + "ab" + "ba" and found == {"a": [2, 5], "b": [3, 4]}
+    assert Spread.of([3.0, 1.0, 2.0]) == (1.0, 2.0, 3.0)
+
+
+def test_memory_is_of_this_process_and_its_workers():
+    assert 10**7 < resident_peak() < 10**12 and workers_memory() >= 0
+
+
+def test_both_recipes_see_the_same_pictures_of_the_same_form_and_range(faces, tmp_path):
+    recipes = both(TINY, faces, tmp_path, against.SIDES)
+    own = next(recipes["fer_lib"].testing.epoch())
+    whole = torch.cat([image for image, _ in recipes["public"].testing])
+    rows = sorted(range(8), key=lambda row: (int(faces.labels[row]), row))  # a folder is sorted by label
+    assert torch.equal(whole, (faces.images[rows].float() / 255))
+    changed, drawn = next(iter(recipes["public"].training))[0], next(recipes["fer_lib"].training.epoch()).image
+    assert changed.shape == drawn.shape == own.image.shape and changed.dtype == drawn.dtype
+    assert all(0 <= x.min() and x.max() <= 1 for x in (changed, drawn)) and len(recipes["public"].training) == TINY.steps
+
+
+def test_both_networks_are_the_same(faces, tmp_path):
+    baseline = TINY.network().eval()
+    plain, image = Plain(deepcopy(baseline)).eval(), faces.images.float() / 255
+    with torch.no_grad():
+        assert torch.allclose(plain(image), baseline(image).logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("side", against.SIDES)
+def test_each_measurement_returns_seconds_and_training_trains(side, faces, tmp_path):
+    recipe = both(TINY, faces, tmp_path, (side,))[side]
+    network = recipe.network if side == "public" else recipe.method
+    before = network.head.weight.detach().clone()
+    assert all(getattr(recipe, work)() > 0 for work in against.WORKS)
+    assert not torch.equal(before, network.head.weight)
+
+
+def test_a_held_batch_is_the_first_one_as_often_as_there_are_batches(faces, tmp_path):
+    loader = both(TINY, faces, tmp_path, ("fer_lib",))["fer_lib"].training
+    held = list(Held(loader).epoch())
+    assert len(held) == len(loader) == 2 and held[0] is not held[1] and held[0].image is held[1].image
+    assert torch.equal(held[0].image, next(loader.epoch()).image)
+
+
+def test_the_networks_time_and_the_rest_add_up():
+    found = figures(100, {"public": [4.0, 5.0], "fer_lib": [2.0, 2.0]}, {"public": [3.0, 4.0], "fer_lib": [1.9, 1.9]})
+    assert found["ratio"] == (2.0, 2.25, 2.5)
+    assert found["public"]["images_per_second"] == (20.0, 22.5, 25.0)
+    assert found["public"]["outside"].high == 0.25 and found["fer_lib"]["outside"].middle == pytest.approx(0.05)
+
+
+def test_arithmetic_is_counted(faces):
+    found = flops_of(TINY, faces)
+    assert 2 < found["train"] / found["predict"] < 3.1  # forward, and back to weights and maps, but not to the picture
+    assert set(measured_peak(CPU, "fp32", 1, (((1, 8, 8),), 32))) == {"matrix", "convolution"}
+
+
+def test_a_method_is_timed_in_each_of_its_stages_against_the_recognizer():
+    lines = method_steps(CPU, "smoke", "size=32 batch_size=4", 1, 1, ("sr_fer",))
+    assert [(line["method"], line["stage"]) for line in lines] == [("baseline", "train"), ("sr_fer", "restore"), ("sr_fer", "joint")]
+    assert lines[0]["ratio"] == (1, 1, 1) and lines[0]["flops_ratio"] == 1 and lines[2]["flops_ratio"] > 1
+
+
+def test_what_a_method_does_not_need_is_taken_off():
+    twins = make_faces(8, size=32, neutral=True)
+    asks = {name: Trainee(name, twins, 1, CPU, "smoke", "size=32 batch_size=4").train.faces for name in ("baseline", "err_net")}
+    assert asks["baseline"].neutral is None and asks["err_net"].neutral is not None
+
+
+def test_a_dataset_is_prepared_in_a_cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_LIB_CACHE", str(tmp_path / "mine"))
+    data = write_ferplus(make_faces(8, size=48), 10, tmp_path / "data")
+    first, again = prepare(data)
+    assert first > 0 and again > 0 and os.environ["FER_LIB_CACHE"] == str(tmp_path / "mine") and not (tmp_path / "mine").exists()
+    assert len(load_dataset("ferplus", data, "train")) == 10
+
+
+def test_growth_is_a_power(tmp_path):
+    assert power({1: 2.0, 4: 8.0, 16: 32.0}) == pytest.approx(1) and power({1: 1.0, 4: 16.0, 16: 256.0}) == pytest.approx(2)
+    assert len(ledger(find_records(write_records(tmp_path / "records", 3)).values())) == 3
+
+
+def made_up(device: str = "x86_64 cpu, 2 threads") -> dict:
+    """A record as :func:`bench` makes it, of round numbers."""
+    one = Spread(1.0, 2.0, 3.0)
+    side = {"images_per_second": Spread(90.0, 100.0, 110.0), "outside": Spread(0.0, 0.05, 0.1)}
+    work = {"public": side, "fer_lib": side, "ratio": one}
+    rows = [{"size": s, "batch": 16, "images": 96, "train": work, "predict": work, "flops": {"train": 3e9, "predict": 1e9}} for s in report.SIZES]
+    step = {"row": "B4", "stage": "train", "step": one, "ratio": Spread(1.0, 1.6, 2.0), "flops_ratio": 1.5}
+    found = {
+        **{"machine": {"device": device, "processor": "some", "cores": 2, "threads": 2, "load": 0.0}, "seconds": 1.0},
+        **{"precision": "bf16", "peak": {"bf16": {"matrix": 2e12, "convolution": 1e12}, "fp32": {"matrix": 4e11, "convolution": 5e11}}},
+        **{"compare": rows, "memory": [{"size": 112, "public": 10**9, "fer_lib": 5 * 10**8}], "plan": vars(Plan.of(CPU, True))},
+        **{"methods": [{"method": name, **step} for name in ("clcl", "lnl")], "drawing": [{"size": 48, "images_per_second": one}]},
+        "preparation": {"images": 10, "images_per_second": one, "again": one},
+        "growth": [{"what": "training", "by": "images", "seconds": {1: 0.1, 4: 0.4, 16: 1.6}, "power": 1.0, "each": 1.0}],
+    }
+    return found | {"goals": goals(found)}
+
+
+def test_the_limit_is_that_of_the_precision():
+    found = made_up()
+    row = found["compare"][0]
+    assert limit_share(found, row, "train", "fer_lib") == 0.3 and limit_share(found, row, "train", "public") == 0.6
+    assert limit_share(found, row, "predict", "fer_lib") == 0.2
+
+
+def test_goals_are_met_or_not():
+    assert [g["met"] for g in made_up()["goals"]] == [True, True, True, False, True]
+    on_card = made_up("NVIDIA H100, bf16")["goals"]
+    assert on_card[0]["least"] == 5.0 and not on_card[0]["met"] and on_card[1]["measured"] == 0.3
+
+
+def test_the_table_and_the_record(tmp_path):
+    found = made_up()
+    text = table(found)
+    for words in ("Training", "Prediction", "1.00 / 2.00 / 3.00", "90 / 100 / 110", "0 / 5 / 10", "1000", "drawing faces, 48 px", "at least 2.0"):
+        assert words in text
+    keep(found, tmp_path / "speed.json")
+    assert json.loads((tmp_path / "speed.json").read_text()) == json.loads(json.dumps(found))
+    with pytest.raises(FerError, match="could not be written"):
+        keep(found, tmp_path / "none" / "speed.json")
+
+
+def test_the_command(capsys, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("fer_lib.__main__.bench", lambda device, quick, log: asked.append((device, quick)) or made_up())
+    assert main(["bench", "--quick", "--device", "cpu", "--out", str(tmp_path / "speed.json")]) == 0
+    assert asked == [("cpu", True)] and "Growth" in capsys.readouterr().out and (tmp_path / "speed.json").is_file()
+    assert main(["bench", "--out", str(tmp_path / "none" / "speed.json")]) == 2 and len(asked) == 1
+    assert "There is no folder" in capsys.readouterr().err
+
+
+def test_less_is_measured_when_it_must_be_quick():
+    quick, whole = (Plan.of(CPU, short) for short in (True, False))
+    assert quick.repeats >= 5 and quick.seconds < whole.seconds and quick.memory == (112,)
+    assert replace(TINY, size=48).recipe.size == 48 and TINY.recipe.ema == 0
