@@ -61,8 +61,8 @@ class Plan:
     def of(cls, device: torch.device, quick: bool) -> "Plan":
         """For a CPU or a graphics card; ``quick``: less of everything, for two cores and three minutes."""
         if device.type == "cpu":
-            several = (16, 5, 0.8, 6, 40, (112,)) if quick else (64, 7, 8.0, 12, 400, SIZES)
-            methods = ("quick", "size=48 batch_size=16", 2, 3) if quick else ("quick", "size=64 batch_size=32", 6, 5)
+            several = (16, 5, 0.8, 4, 40, (112,)) if quick else (64, 7, 8.0, 12, 400, SIZES)
+            methods = ("quick", "size=48 batch_size=16", 2, 2) if quick else ("quick", "size=64 batch_size=32", 6, 5)
         else:
             several = (512, 5, 0.5, 8, 16, (112,)) if quick else (512, 7, 5.0, 16, 64, SIZES)
             methods = ("full", "batch_size=128", 4 if quick else 20, 5)
