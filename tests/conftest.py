@@ -7,6 +7,7 @@ from rendered import whole_book
 from fer_lib.data.faceset import FaceSet
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
     """What is made once for a file is made by one process; and so is the rendered book, for the files that look at it."""
     for item in items:

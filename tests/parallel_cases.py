@@ -26,7 +26,7 @@ TINY = Recipe(
 )  # fmt: skip
 SHORT = TINY.model_copy(update={"epochs": 1})
 ADAMW = SHORT.model_copy(update={"optimizer": "adamw", "lr": 0.002})
-SMALL = "train_images=30 val_images=16 test_images=16 size=32 batch_size=15 optimizer=sgd lr=0.01"
+SMALL = "train_images=30 val_images=16 test_images=16 size=32 batch_size=15 optimizer=sgd lr=0.01 precision=fp32"
 
 
 def trained(folder: Path, method: str = "baseline", recipe: Recipe = TINY, kill: bool = False, **switches):
