@@ -70,7 +70,8 @@ def test_slices_are_those_of_the_same_batches(two, tmp_path):
 def test_a_run_of_two_processes_leaves_one_record(two, folder, tmp_path):
     one = CASES["cascade"](tmp_path)
     for name in one.keys() - {"lines"}:
-        torch.testing.assert_close(two[0]["cascade"][name], one[name], rtol=0, atol=1e-5, msg=name)
+        share = 1e-5 if name == "balance" else 0  # a ratio of gradients, no weight, and larger than one
+        torch.testing.assert_close(two[0]["cascade"][name], one[name], rtol=share, atol=1e-5, msg=name)
     assert two[0]["cascade"]["lines"] == one["lines"] and two[1]["cascade"]["lines"] == 0
     files = [sorted(p.relative_to(f).as_posix() for p in f.rglob("*-seed*")) for f in (folder, tmp_path)]
     assert files[0] == files[1] and len(files[0]) == 6
