@@ -7,14 +7,6 @@ from rendered import whole_book
 from fer_lib.data.faceset import FaceSet
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items):
-    """What is made once for a file is made by one process; and so is the rendered book, for the files that look at it."""
-    for item in items:
-        looks = "html" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("book" if looks else item.nodeid.partition("::")[0]))
-
-
 @pytest.fixture
 def blobs():
     """A FaceSet that any network can learn: the class is where the bright spot is."""

@@ -26,10 +26,15 @@ def build(root: Path) -> subprocess.CompletedProcess:
 
 
 def at_smoke(path: Path) -> None:
-    """Set the chapter's parameters as nbmake does: after the parameters cell."""
+    """Set the chapter's parameters as nbmake does, after the parameters cell; its runs get a folder of their own.
+
+    Another process may run the same chapter at the same time.
+    """
     notebook = nbformat.read(path, as_version=4)
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    values = cell.metadata["nbmake"]["mock"]
+    values = dict(cell.metadata["nbmake"]["mock"])
+    if "\nout = " in cell.source:
+        values["out"] = str(path.parent.parent / "runs")
     cell.source += "".join(f"\n{name} = {value!r}" for name, value in values.items())
     nbformat.write(notebook, path)
 
