@@ -105,14 +105,23 @@ def test_infonce_by_hand():
     assert cluster_loss(one.flip(1), ~absent.filled, absent, "infonce").item() == 0
 
 
+@pytest.mark.parametrize("by_label", [False, True])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_shallow_side_is_pulled_and_the_deep_side_is_not(variant):
+def test_the_shallow_side_is_pulled_and_the_deep_side_is_not(variant, by_label):
     torch.manual_seed(0)
-    shallow, deep = torch.randn(2, 9, 4, requires_grad=True), torch.randn(2, 12, 4, requires_grad=True)
-    found = find_anchors(deep, 3)
-    loss = cluster_loss(*find_members(shallow, found), found, variant)
+    shallow, deep = torch.randn(2, 12, 4, requires_grad=True), torch.randn(2, 12, 4, requires_grad=True)
+    label = torch.arange(12).remainder(3).expand(2, -1) if by_label else None
+    found = find_anchors(deep, 3, label)
+    loss = cluster_loss(*find_members(shallow, found, label), found, variant)
     pulls = torch.autograd.grad(loss, [shallow, deep], allow_unused=True)
     assert pulls[0].abs().sum() > 0 and pulls[1] is None
+
+
+def test_a_shallow_code_goes_to_the_centroid_at_the_smallest_angle():
+    """Not to the nearest in space, and each code by its own angle, however long it is."""
+    anchors = Anchors(torch.tensor([[[10.0, 0.0], [0.0, 1.0]]]), torch.zeros(1, 2, dtype=torch.long), torch.ones(1, 2, dtype=torch.bool))
+    means, filled = find_members(torch.tensor([[[1.0, 0.5], [0.5, 8.0]]]), anchors)
+    assert means.tolist() == [[[1.0, 0.5], [0.5, 8.0]]] and filled.all()  # (1, 0.5) is nearer to (0, 1) in space
 
 
 def test_labels_in_place_of_k_means():

@@ -36,6 +36,18 @@ def test_equal_scores_give_equal_weights_and_looking_at_sizes_leaves_no_trace():
     assert torch.allclose(net(backbone(torch.rand(2, 3, 48, 48)))[2], torch.full((2, 4), 0.25))
 
 
+@pytest.mark.parametrize(("attention", "wanted"), [("gate", (0.21, 0.21, 0.21, 0.37)), ("softmax", (0.096, 0.096, 0.096, 0.711))])
+def test_scores_become_weights(attention, wanted):
+    """Scores 0, 0, 0, 2: by hand, sigmoids of 0.5 and 0.881 over their sum, and 1 and e^2 over theirs."""
+    scales = MultiScale(Backbone("resnet10_narrow", 2, size=32), 64, attention).eval()
+    given = iter((0.0, 0.0, 0.0, 2.0))
+    scales.score.register_forward_hook(lambda _, inputs, out: torch.full_like(out, next(given)))
+    stages = [torch.rand(2, c, s, s) for c, s in ((32, 16), (64, 8), (128, 4), (256, 2))]
+    fused, each, weights = scales(stages)
+    assert torch.allclose(weights, torch.tensor(wanted).expand(2, -1), atol=0.006)
+    assert torch.allclose(fused, sum(weights[:, j, None, None, None] * x for j, x in enumerate(each)), atol=1e-5)
+
+
 def test_a_backbone_that_does_not_fit_is_refused():
     with pytest.raises(FerError, match="give the backbone a size"):
         MultiScale(Backbone("resnet10_narrow", 2), 8, "sum")
