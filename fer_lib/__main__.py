@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     worth.add_argument("--device", default="auto", help="auto, cpu, cuda")
     worth.set_defaults(call=_evaluate)
     speed = commands.add_parser("bench", help="measure how fast this machine trains and predicts, against other code and its limit")
-    speed.add_argument("--quick", action="store_true", help="less of everything: under three minutes on two cores")
+    speed.add_argument("--quick", action="store_true", help="less of everything: some minutes on two cores")
     speed.add_argument("--out", default="", metavar="FILE", help="also write the record to FILE, as JSON")
     speed.add_argument("--device", default="auto", help="auto, cpu, cuda")
     speed.set_defaults(call=_bench)
