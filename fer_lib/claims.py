@@ -61,7 +61,7 @@ _SHARE = {"figure": "crucial", "unit": "of the weight", "form": "+z.2f"}
 
 def _pull(first: str, second: str) -> tuple[Check, ...]:
     """Learning intensity at the three shallow stages."""
-    return tuple(Check(first, second, f"intensity_total_{j}", unit=f"millionths of a nat at stage {j}", form="+z.1f", scale=1e6) for j in (1, 2, 3))
+    return tuple(Check(first, second, f"intensity_total_{j}", unit=f"thousandths of a nat at stage {j}", form="+z.2f", scale=1e3) for j in (1, 2, 3))
 
 
 CLAIMS: tuple[Claim, ...] = (

@@ -13,6 +13,9 @@ from fer_lib.restoration import over_seeds
 from fer_lib.show import COLOURS, say_if_empty
 from fer_lib.versus import gain
 
+# A gradient is in nats per unit of activation; small as it is, the chapter prints thousandths.
+PULL_UNIT = "10⁻³ nats per unit of activation"
+
 _GREYS = [("#1a1a1a", "s", "--"), ("#6b6b6b", "^", "-."), ("#9a9a9a", "D", ":"), ("#1a1a1a", "v", "-")]
 _GREYS += [("#6b6b6b", "P", "--"), ("#9a9a9a", "X", "-")]
 
@@ -24,12 +27,14 @@ def stage_lines(
     main: str,
     stages: Sequence[int],
     against: str = "",
+    scale: float = 1.0,
 ) -> None:
     """Figures of rows at each stage, mean over seeds with 95 % intervals; ``main`` in the method's colour.
 
     Args:
         lines: legend -> (row, the figure's name with ``{}`` for the stage, see :func:`fer_lib.record.figure_of`).
         against: a row: drawn is then what each other line's row has more than it, over common seeds.
+        scale: by which the figures are multiplied.
 
     Explained in: book/clcl.ipynb
     """
@@ -40,7 +45,7 @@ def stage_lines(
         names = [name.format(k) for k in stages]
         points = [gain(records, against, row, n) if against else over_seeds(records, row, n) for n in names]
         if all(points):
-            drawn = True
+            drawn, points = True, [tuple(scale * x for x in point) for point in points]
             arms = np.nan_to_num([[m - low for m, low, _ in points], [high - m for m, _, high in points]])
             style, means = _style(label, main, i), [p[0] for p in points]
             ax.plot(stages, means, label=label, ms=5, **style)
@@ -51,6 +56,53 @@ def stage_lines(
         ax.axhline(0, color="black", lw=1, ls=":")
     ax.set(xticks=stages, xlabel="stage")
     _finish(ax, drawn)
+
+
+def beyond_strangers(records: Sequence[Record]) -> list[Record]:
+    """The records, each with ``beyond_{j}``: how much more channel clusters at stage j agree with their own face than a stranger's.
+
+    Explained in: book/clcl.ipynb
+    """
+
+    def more(figures: dict) -> dict:
+        pairs = {j: [figures.get(f"align_channels_{kind}_{j}") for kind in ("own", "stranger")] for j in (1, 2, 3)}
+        return {f"beyond_{j}": own - other for j, (own, other) in pairs.items() if own is not None and other is not None}
+
+    return [r.model_copy(update={"mechanism": r.mechanism | more(r.mechanism)}) for r in records]
+
+
+def smallest_rank(records: Sequence[Record], rows: Sequence[str], what: str) -> str:
+    """The smallest effective rank of the codes of ``what``, ``channels`` or ``faces``, in any run of the rows, and where it is.
+
+    Explained in: book/clcl.ipynb
+    """
+    ranks = [(r.mechanism[f"rank_{what}_{j}"], r.row, r.seed, j) for r in records if r.row in rows for j in (1, 2, 3, 4) if f"rank_{what}_{j}" in r.mechanism]
+    if not ranks:
+        return f"{what}: not recorded yet"
+    rank, row, seed, j = min(ranks)
+    return f"{what} {rank:.3g} ({row}, seed {seed}, stage {j})"
+
+
+def agreement_curves(series: Mapping[str, Sequence[Mapping[str, float]]], main: str) -> Figure:
+    """Left, the cosine of channel clusters with their own and with wrong centroids, against epochs; right, own above stranger.
+
+    Args:
+        series: legend -> for each epoch the cosines ``own``, ``shuffled`` and ``stranger``.
+
+    Explained in: book/clcl.ipynb
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.8))
+    for i, (label, epochs) in enumerate(series.items()):
+        style = {"ms": 4, **_style(label, main, i)}
+        left.plot([x["own"] for x in epochs], label=f"{label}: own", **style)
+        left.plot([x["shuffled"] for x in epochs], label=f"{label}: shuffled", **style | {"alpha": 0.5, "lw": 1})
+        right.plot([x["own"] - x["stranger"] for x in epochs], label=label, **style)
+    left.annotate("shuffled, the lower three", (0.03, 0.14), xycoords="axes fraction", fontsize=9)
+    left.set(xlabel="epoch", ylabel="cosine of channel clusters")
+    right.set(xlabel="epoch", ylabel="own − stranger")
+    right.axhline(0, color="black", lw=1, ls=":")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
 
 
 def intensity_curves(series: Mapping[str, Sequence[Sequence[float]]], main: str) -> Figure:
@@ -64,10 +116,11 @@ def intensity_curves(series: Mapping[str, Sequence[Sequence[float]]], main: str)
     figure, axes = plt.subplots(1, 4, figsize=(7.2, 3.2), sharey=True)
     for j, ax in enumerate(axes):
         for i, (label, epochs) in enumerate(series.items()):
-            values = [epoch[j] for epoch in epochs]
+            values = [1000 * epoch[j] for epoch in epochs]
             ax.plot(range(len(values)), values, label=label, ms=4, **_style(label, main, i))
         ax.set(yscale="log", title=f"stage {j + 1}", xlabel="epoch")
-    axes[0].set_ylabel("learning intensity\n(nats per unit of activation)")
+        ax.yaxis.set_major_formatter("{x:g}")
+    axes[0].set_ylabel(f"learning intensity\n({PULL_UNIT})")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 

@@ -152,3 +152,20 @@ def gain_table(records: Sequence[Record], pairs: Sequence[tuple[str, str]], figu
         else:
             absent.append(f"**{second} against {first}:** no two common seeds are recorded yet.")
     return "\n\n".join(["\n".join(lines)] * (len(lines) > 2) + absent)
+
+
+def gain_reading(records: Sequence[Record], first: str, second: str, figures: Mapping[str, str]) -> str:
+    """In one sentence, in which of the figures ``second`` has more than ``first``, in which less, by intervals that leave out zero.
+
+    Args:
+        figures: as for :func:`gain_table`.
+
+    Explained in: book/clcl.ipynb
+    """
+    found = {title: gain(records, first, second, name) for title, name in figures.items()}
+    if None in found.values():
+        return f"{second} against {first}: not recorded yet."
+    more, less = [t for t, (_, low, _) in found.items() if low > 0], [t for t, (_, _, high) in found.items() if high < 0]
+    sides = [f"{word} at {', '.join(titles)}" for word, titles in (("more", more), ("less", less)) if titles]
+    rest = ("; elsewhere no clear difference" if sides else "no clear difference anywhere") if len(more) + len(less) < len(found) else ""
+    return f"{second} against {first}: {' and '.join(sides)}{rest}."

@@ -71,3 +71,18 @@ def test_what_speaks_for_a_difference_is_named(first, second, reading):
     assert versus.versus(runs, "A", "B").reading == reading
     runs[0].device = "x86_64 cpu, 1 thread, bf16"
     assert versus.versus(runs, "A", "B").reading == f"{reading}, in two precisions"
+
+
+def test_a_reading_names_where_there_is_more_less_and_nothing():
+    def run(row, seed, figures):
+        one = record(row, seed, 50)
+        one.mechanism = {str(k): x for k, x in enumerate(figures)}
+        return one
+
+    runs = [run("A", s, (1.0 + s, 1.0, 1.0 + s)) for s in range(3)]
+    runs += [run("B", s, (2.0 + s, (0.0, 1.0, 2.0)[s], 0.5 + s)) for s in range(3)]
+    figures = {"stage 1": "0", "stage 2": "1", "stage 3": "2"}
+    assert versus.gain_reading(runs, "A", "B", figures) == "B against A: more at stage 1 and less at stage 3; elsewhere no clear difference."
+    assert versus.gain_reading(runs, "A", "B", {"stage 2": "1"}) == "B against A: no clear difference anywhere."
+    assert versus.gain_reading(runs, "A", "B", {"stage 1": "0"}) == "B against A: more at stage 1."
+    assert versus.gain_reading(runs, "A", "C", figures) == "C against A: not recorded yet."

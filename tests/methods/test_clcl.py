@@ -61,10 +61,11 @@ def test_a_contrast_reaches_the_aligned_stages_and_not_the_deep_one(variant, sta
     assert {n for n in others if "convs" in n} == {f"scales.convs.{int(j) - 1}" for j in stages}
 
 
+@pytest.mark.parametrize("clusters", ["kmeans", "label"])
 @pytest.mark.parametrize("stages", ["1", "2", "3", "12", "123"])
 @pytest.mark.parametrize("name", CONTRASTS)
-def test_a_contrast_pulls_at_the_maps_of_the_aligned_stages_alone(name, stages):
-    method = build(stages=stages)
+def test_a_contrast_pulls_at_the_maps_of_the_aligned_stages_alone(name, stages, clusters):
+    method = build(stages=stages, clusters=clusters)
     seen = method(batch().image)
     # A deeper map hangs on a shallower one, but what is asked here is the map itself: cut the way between.
     apart = [x.detach().requires_grad_() for x in seen.stages]

@@ -140,6 +140,15 @@ def test_alignment_with_itself_with_others_and_with_strangers():
     assert (centre(deep + 7) - deep).abs().max() < 1e-5
 
 
+def test_alignment_centres_the_shallow_codes_itself():
+    """What all things of a set share says nothing of a cluster, and may not pass for agreement."""
+    generator = torch.Generator().manual_seed(0)
+    shallow, deep = torch.randn(3, 20, 5, generator=generator), centre(torch.randn(3, 20, 5, generator=generator))
+    anchors = find_anchors(deep, 4)
+    seen, moved = alignment(shallow, anchors), alignment(shallow + 7, anchors)
+    assert all(torch.allclose(seen[kind], moved[kind], atol=1e-4) for kind in ("own", "shuffled", "stranger"))
+
+
 def test_a_stranger_is_another_person():
     """Drawn faces stand in the list person by person."""
     people = make_faces(64, "test", size=32).subjects

@@ -35,6 +35,17 @@ def test_it_equals_numpy():
             assert np.allclose(centroids[g], expected, atol=1e-4) and np.array_equal(own[g], members)
 
 
+def test_it_equals_numpy_where_the_rounds_move_many_points():
+    """A cloud without gaps: its clusters are still changing in the last rounds, so a round more or less is another answer."""
+    points = torch.randn(2, 2000, 6, generator=torch.Generator().manual_seed(0))
+    centroids, own = kmeans(points, 12)
+    for g in range(len(points)):
+        expected, members = lloyd(points[g].double().numpy(), 12)
+        assert np.allclose(centroids[g], expected, atol=1e-4) and np.array_equal(own[g], members)
+        for rounds in (19, 21):
+            assert not np.allclose(expected, lloyd(points[g].double().numpy(), 12, rounds)[0], atol=1e-3)
+
+
 def test_it_is_deterministic_and_the_same_one_by_one():
     points = clouds()
     torch.manual_seed(1)
