@@ -1,16 +1,20 @@
-"""Time the grouped local networks against as many separate ones: ``python tools/bench_lnl.py``.
+"""Time the grouped local networks against as many separate ones: ``python tools/bench_lnl.py [file to keep it in]``.
 
 Prints, for each number of regions, milliseconds of processor time of both and their ratio, measured
 in turns in one process on one thread: from the map over the cutting to the logits, and back.
 """
 
+import json
+import sys
 import time
+from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
 from fer_lib.nets.regions import LocalNetworks, cut
+from fer_lib.record import commit, describe
 
 
 def separate(joined: LocalNetworks) -> list[LocalNetworks]:
@@ -47,7 +51,12 @@ def compare(side: int, channels: int = 16, width: int = 64, batch: int = 16, tur
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    found = {}
     for side in (2, 3, 4, 5):
         one, many = compare(side)
         said = f"one {1000 * one:.1f} ms, separate {1000 * many:.1f} ms, ratio {many / one:.2f}"
         print(f"{side * side:>2} regions: {said}")
+        found[side * side] = {"one_ms": round(1000 * one, 2), "separate_ms": round(1000 * many, 2)}
+    if keep := sys.argv[1:]:
+        about = {"device": describe(torch.device("cpu"), False), "commit": commit()}
+        Path(keep[0]).write_text(json.dumps({"regions": found} | about) + "\n")
