@@ -101,19 +101,24 @@ def still_learning(records: Sequence[Record], rows: Sequence[str], term: str) ->
 
 
 def mechanism_table(
-    records: Sequence[Record], rows: Sequence[str], columns: Mapping[str, tuple[str, int]], caption: str
+    records: Sequence[Record],
+    rows: Sequence[str],
+    columns: Mapping[str, tuple[str, int]],
+    caption: str,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Styler:
     """Mean and 95 % interval of figures, one line a row that has a record.
 
     Args:
         columns: heading -> the figure's name (:func:`fer_lib.record.figure_of`) and its digits.
+        within: what the figures can be at all; intervals are cut there.
 
     Explained in: book/ll_fer.ipynb
     """
     lines = []
     for row in rows:
         seeds = len({r.seed for r in records if r.row == row})
-        cells = {title: _text(over_seeds(records, row, name), digits) for title, (name, digits) in columns.items()}
+        cells = {title: _text(over_seeds(records, row, name), digits, within) for title, (name, digits) in columns.items()}
         lines += [{"row": row, "seeds": seeds} | cells] if seeds else []
     table = pd.DataFrame(lines, columns=["row", "seeds", *columns])
     return table.style.hide(axis="index").set_caption(caption if lines else f"{caption} No record yet.")
@@ -250,10 +255,10 @@ def signed_maps(images: Tensor, maps: Tensor, titles: Sequence[str], rows: tuple
     return figure
 
 
-def _text(found: tuple[float, float, float] | None, digits: int) -> str:
+def _text(found: tuple[float, float, float] | None, digits: int, within: tuple[float, float]) -> str:
     if found is None:
         return "–"
-    mean, low, high = (f"{value:.{digits}f}" for value in found)
+    mean, low, high = (f"{value:.{digits}f}" for value in (found[0], *np.clip(found[1:], *within)))
     return mean if np.isnan(found[1]) else f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"
 
 

@@ -87,6 +87,8 @@ def test_table_leaves_out_rows_without_records():
     html = restoration.mechanism_table(rows(A4=50), ("A4", "A7"), {"PSNR (dB)": ("psnr_restored", 1)}, "caption").to_html()
     assert "26.0 [23.5,\N{NO-BREAK SPACE}28.5]" in html and "A7" not in html
     assert "No record yet" in restoration.mechanism_table([], ("A4",), {"SSIM": ("ssim_restored", 3)}, "c").to_html()
+    cut = restoration.mechanism_table(rows(A4=50), ("A4",), {"PSNR (dB)": ("psnr_restored", 1)}, "c", (0, 27)).to_html()
+    assert "26.0 [23.5,\N{NO-BREAK SPACE}27.0]" in cut
 
 
 def test_curves_draw_mean_and_interval_of_every_row_that_is_there():
