@@ -84,24 +84,22 @@ def smallest_rank(records: Sequence[Record], rows: Sequence[str], what: str) -> 
 
 
 def agreement_curves(series: Mapping[str, Sequence[Mapping[str, float]]], main: str) -> Figure:
-    """Left, the cosine of channel clusters with their own and with wrong centroids, against epochs; right, own above stranger.
+    """Cosine of channel clusters against epochs: with their own centroids, with wrong ones, and own above stranger.
 
     Args:
         series: legend -> for each epoch the cosines ``own``, ``shuffled`` and ``stranger``.
 
     Explained in: book/clcl.ipynb
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.8))
+    figure, axes = plt.subplots(1, 3, figsize=(7.2, 3.4))
     for i, (label, epochs) in enumerate(series.items()):
-        style = {"ms": 4, **_style(label, main, i)}
-        left.plot([x["own"] for x in epochs], label=f"{label}: own", **style)
-        left.plot([x["shuffled"] for x in epochs], label=f"{label}: shuffled", **style | {"alpha": 0.5, "lw": 1})
-        right.plot([x["own"] - x["stranger"] for x in epochs], label=label, **style)
-    left.annotate("shuffled, the lower three", (0.03, 0.14), xycoords="axes fraction", fontsize=9)
-    left.set(xlabel="epoch", ylabel="cosine of channel clusters")
-    right.set(xlabel="epoch", ylabel="own − stranger")
-    right.axhline(0, color="black", lw=1, ls=":")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+        kinds = [[x["own"] for x in epochs], [x["shuffled"] for x in epochs], [x["own"] - x["stranger"] for x in epochs]]
+        for ax, values in zip(axes, kinds, strict=True):
+            ax.plot(values, label=label, ms=4, **_style(label, main, i))
+    for ax, title in zip(axes, ("own", "shuffled", "own − stranger"), strict=True):
+        ax.set(title=title, xlabel="epoch")
+    axes[0].set_ylabel("cosine of channel clusters")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 

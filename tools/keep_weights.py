@@ -55,7 +55,7 @@ in the file), with the 95 % interval over faces, PSNR of the restored pictures, 
 {table}
 
 **Limits.** Trained on drawn faces of one size, in one kind of darkness or at one scale (÷4). They have seen no photograph; on
-photographs they show what they do to edges and noise, and nothing about emotions. None of them has seen good light.
+photographs they show what they do to edges and noise, and nothing about emotions. Those of `ll_fer` have seen no face in good light.
 They say nothing about what a person feels, and must not be used to judge one.
 """
 HEAD = """# Whole recognizers that come with the book

@@ -5,13 +5,15 @@ import torch
 
 from fer_lib.data.faces import make_faces
 from fer_lib.data.loader import Batch, Loader
+from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
 from fer_lib.evaluate import predict
 from fer_lib.explain import learning_intensity
 from fer_lib.methods import METHODS
 from fer_lib.methods.clcl import CLCL
-from fer_lib.methods.latent import centre, find_anchors
+from fer_lib.methods.latent import centre, cluster_loss, find_anchors, find_members, hash_code
 from fer_lib.methods.method import Prediction
+from fer_lib.methods.probes import channel_parts, part_map, rand_index
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.clusters import nearest
 from fer_lib.recipe import Recipe
@@ -156,6 +158,33 @@ def test_every_kind_of_row_measures_itself_and_predicts_each_image_alone_but_one
     assert figures["rank_channels_4"] > 0 and all(0 <= figures.get(f"kept_{j}", 0) <= 1 for j in (1, 2, 3))
     if row != "B0":
         assert sum(figures["scales"]) == pytest.approx(4 if row == "B1-sum" else 1, abs=1e-5) and len(figures["scales_by_emotion"]) == 8
+
+
+def test_the_release_takes_channels_along_the_clusters_and_faces_along_the_code():
+    method = build("B4-release")
+    seen = method(batch().image)
+    terms = method.terms(seen, batch().label)
+    codes = {"CLFM": [hash_code(x) for x in seen.stages], "CLBS": [x[None] for x in method.face_codes(seen)]}
+    for name, k, axis in (("CLFM", 4, 1), ("CLBS", 7, 2)):
+        anchors = find_anchors(codes[name][3], k)
+        by_axis = [cluster_loss(*find_members(codes[name][1], anchors), anchors, "release", a).item() for a in (1, 2)]
+        assert terms[name].value.item() == pytest.approx(by_axis[axis - 1]) and by_axis[0] != pytest.approx(by_axis[1], abs=1e-3)
+
+
+def test_scales_by_emotion_and_parts_are_means_over_the_right_faces():
+    method, faces = build("B4").eval(), make_faces(48, "test", size=SIZE)
+    figures = method.mechanism(Loader(faces, 48, size=SIZE))
+    whole = next(Loader(faces, 48, size=SIZE).epoch())
+    with torch.no_grad():
+        seen = method(whole.image)
+    for k, name in enumerate(NAMES):
+        assert figures["scales_by_emotion"][name] == pytest.approx(seen.maps["scale_weights"][whole.label == k].mean(0).tolist(), abs=1e-5)
+    codes = method.channel_codes(seen)
+    anchors = find_anchors(centre(codes[3]), 4)
+    for j, stage in enumerate(seen.stages, 1):
+        parts = channel_parts(stage, part_map(whole.landmarks, SIZE, stage.shape[-1]))
+        expected = rand_index(nearest(centre(codes[j - 1]), anchors.centroids), parts).nanmean().item()
+        assert figures[f"parts_{j}"] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("batches", [16, 64])

@@ -140,6 +140,16 @@ def test_alignment_with_itself_with_others_and_with_strangers():
     assert (centre(deep + 7) - deep).abs().max() < 1e-5
 
 
+def test_alignment_by_hand():
+    """Two sets, each the other's stranger, with the same two directions in another order."""
+    a, b = [0.5, 0.75**0.5], [-1.0, 0.0]
+    anchors = Anchors(torch.tensor([[a, b], [b, a]]), torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 2, dtype=torch.bool))
+    seen = alignment(torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]] * 2), anchors)
+    # (1, 0) is nearest to a, with cosine 1/2; (-1, 0) to b, with cosine 1. Crosswise: -1 and -1/2.
+    assert seen["own"].tolist() == pytest.approx([0.75, 0.75]) and seen["shuffled"].tolist() == pytest.approx([-0.75, -0.75])
+    assert seen["stranger"].tolist() == pytest.approx([0.75, 0.75])  # who chooses anew among a stranger's finds the same
+
+
 def test_alignment_centres_the_shallow_codes_itself():
     """What all things of a set share says nothing of a cluster, and may not pass for agreement."""
     generator = torch.Generator().manual_seed(0)
