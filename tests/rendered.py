@@ -43,7 +43,7 @@ def whole_book(root: Path) -> Path:
     """Render the whole book in the empty folder ``root``, every chapter executed at the smoke profile."""
     for name in ("book", "fer_lib", "sweeps", "tools"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "runs"))
-    for name in ("_config.yml", "_toc.yml", "requirements.lock"):
+    for name in ("_config.yml", "_toc.yml", "genindex.md", "requirements.lock"):
         shutil.copy(ROOT / name, root)
     for chapter in CHAPTERS:
         at_smoke(root / "book" / f"{chapter}.ipynb")

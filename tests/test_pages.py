@@ -14,6 +14,20 @@ from bs4 import BeautifulSoup
 from rendered import CHAPTERS, PROSE, ROOT, build
 
 SOURCES = ("fer_lib/methods/baseline.py", "book/results/baseline/run.json", "book/weights/SHA256SUMS", "requirements.lock")
+OUR_FILE = re.compile(r"fer-lib/fer-book/(?:.*/)?main(?:/|\?urlpath=lab/tree/)(.+)")
+LOOKED_UP = {
+    "learning intensity": "clcl",
+    "Grad-CAM": "baseline",
+    "gate": "err_net",
+    "effective rank": "clcl",
+    "McNemar’s test": "baseline",
+    "PSNR": "ll_fer",
+    "stop gradient": "sr_fer",
+    "batch mean": "baseline",
+    "Slurm": "reruns",
+    "papermill": "reruns",
+    "checkpoint": "reruns",
+}
 COUNT = "print(open('count.txt', 'a').write('x'))"
 
 
@@ -22,9 +36,14 @@ def soup(path: Path) -> BeautifulSoup:
 
 
 @cache
+def cached_soup(path: Path) -> BeautifulSoup:
+    return soup(path)
+
+
+@cache
 def places(page: Path) -> set[str]:
     """Where on a page a link can lead."""
-    return {tag["id"] for tag in soup(page).select("[id]")}
+    return {tag["id"] for tag in cached_soup(page).select("[id]")}
 
 
 @pytest.mark.parametrize("name", PROSE + CHAPTERS)
@@ -55,16 +74,35 @@ class TestPage:
         assert all((html / "book" / unquote(urlsplit(tag["src"]).path)).is_file() for tag in scripts)
         assert any("mathjax" in tag["src"] for tag in scripts) or not page.select("article .math")
 
-    def test_every_link_inside_the_book_leads_somewhere(self, html, name):
-        page = html / "book" / f"{name}.html"
-        for link in soup(page).find("article").select("a[href]"):
-            parts = urlsplit(link["href"])
-            if parts.scheme or parts.netloc:
-                continue
-            target = page.parent / unquote(parts.path) if parts.path else page
-            assert target.is_file(), link["href"]
-            if parts.fragment and target.suffix == ".html":
-                assert unquote(parts.fragment) in places(target.resolve()), link["href"]
+
+@pytest.mark.parametrize("name", (*(f"book/{name}" for name in PROSE + CHAPTERS), "genindex", "search", "index"))
+def test_every_link_of_a_page_leads_somewhere(html, name):
+    page = html / f"{name}.html"
+    for link in soup(page).select("a[href], link[href]"):
+        parts = urlsplit(link["href"])
+        if ours := OUR_FILE.search(link["href"]):
+            assert (ROOT / unquote(ours[1])).is_file(), link["href"]
+        if parts.scheme or parts.netloc:
+            continue
+        target = page.parent / unquote(parts.path) if parts.path else page
+        assert target.is_file(), link["href"]
+        if parts.fragment and target.suffix == ".html":
+            assert unquote(parts.fragment) in places(target.resolve()), link["href"]
+
+
+def test_the_index_leads_to_where_a_word_is_explained(html):
+    listed = {}
+    for entry in soup(html / "genindex.html").select("ul.index li"):
+        word = entry.strong.get_text()
+        links = [link["href"].split("#") for link in entry.select("a")]
+        for page, place in links:
+            target = cached_soup(html / page).find(id=place)
+            section = target if target.name == "dt" else target.find_parent("section")
+            text = section.get_text(" ").lower().replace("_", " ")
+            assert all(part[:5].lower() in text for part in word.split()), (word, page)
+        listed[word] = [Path(page).stem for page, _ in links]
+    assert {word: listed.get(word, [])[:1] for word in LOOKED_UP} == {word: [page] for word, page in LOOKED_UP.items()}
+    assert all(links.index("glossary") == len(links) - 1 for links in listed.values() if "glossary" in links)
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
