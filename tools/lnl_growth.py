@@ -17,7 +17,7 @@ from fer_lib.recipe import mixed_precision
 from fer_lib.record import RESULTS, commit, describe
 
 SEEDS = (0, 1, 2)
-OVERRIDES = "size=48 train_images=3000 test_images=200 epochs=15"
+OVERRIDES = "size=48 train_images=2000 test_images=200 epochs=15"
 
 
 def write(runs: list[dict], device: str) -> None:

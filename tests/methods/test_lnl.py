@@ -1,11 +1,14 @@
 """Weights reach the output and learn by the paths they should; the recorded figures are what they say they are."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from scipy.stats import spearmanr
 
 from fer_lib.data.faces import make_faces
 from fer_lib.data.loader import Batch, Loader
@@ -215,16 +218,27 @@ def test_the_figures_say_what_they_say(monkeypatch):
     for name, other in answers.items():
         assert found["accuracy"][name] == pytest.approx(right(other.logits))
         assert found["accuracy local"][name] == pytest.approx(right(other.fused))
+    mixed = seen.weight.gather(1, torch.rand(40, 16, generator=torch.Generator().manual_seed(0)).argsort(1))
+    assert (mixed.sort(1).values == seen.weight.sort(1).values).all() and (mixed != seen.weight).any()
+    with torch.no_grad():
+        shuffled = method.see(every.image, mixed)
+    assert found["accuracy"]["shuffled"] == pytest.approx(right(shuffled.logits)) and found["accuracy local"]["shuffled"] == pytest.approx(right(shuffled.fused))
     assert set(found["accuracy"]) == {"own", "even", "mean", "shuffled"}
     assert np.allclose(found["alone"], [right(seen.local[:, m]) for m in range(16)])
     assert np.allclose(found["lost"], [right(seen.logits[:24]) - right(c.logits) for c in cells], atol=1e-6)
     assert np.allclose(found["faded"], [sure(seen.logits[:24]) - sure(c.logits) for c in cells], atol=1e-4)
     assert np.allclose(found["faded local"], [sure(seen.fused[:24]) - sure(c.fused) for c in cells], atol=1e-4)
-    ranks = [np.argsort(np.argsort(x)) for x in (seen.weight[:24].mean(0).numpy(), np.array(found["faded"]))]
-    assert found["rank_weight"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-6)
+    assert np.allclose(found["lost local"], [right(seen.fused[:24]) - right(c.fused) for c in cells], atol=1e-6)
+    few_weights = seen.weight[:24].mean(0).numpy()
+    orders = {"rank_weight": (few_weights, found["faded"]), "rank_weight_local": (few_weights, found["faded local"]), "rank_alone": (seen.weight.mean(0).numpy(), found["alone"])}
+    for name, pair in orders.items():
+        assert found[name] == pytest.approx(spearmanr(*pair).statistic, abs=1e-6), name
     joined = seen.joined.clone()
     joined[:, :64] = joined[:, :64].mean(0)
     assert found["deaf"]["regions"] == pytest.approx(right(method.head(joined)))
+    joined = seen.joined.clone()
+    joined[:, 64:] = joined[:, 64:].mean(0)
+    assert found["deaf"]["backbone"] == pytest.approx(right(method.head(joined)))
     assert found["crucial"] == pytest.approx(share_on(seen.weight, crucial(every.mask, 4)).mean().item(), abs=1e-5)
     of_all = sum(torch.tensor(w) * (faces.labels == k).sum() for k, w in enumerate(found["weight_by_emotion"].values()))
     assert torch.allclose(of_all / 40, seen.weight.mean(0), atol=1e-4)
@@ -237,6 +251,19 @@ def test_what_a_row_does_not_have_is_not_measured():
     assert set(even["accuracy"]) == {"own"} and "rank_weight" not in even and even["largest"] == 1
     assert "accuracy local" not in tokens and "faded local" not in tokens and "rank_weight" in tokens
     assert "weight" in over and not {"lost", "cam", "crucial"} & set(over)
+
+
+def test_each_row_departs_from_the_whole_in_what_its_name_says():
+    whole = dataclasses.asdict(LNL.Switches(**LNL.ROWS["N4"]))
+    expected = {
+        "N3": {"feedback": "none"}, "N4-post": {"feedback": "post"}, "N5": {"features": "flat"}, "N6-4": {"side": 2}, "N6-9": {"side": 3},
+        "N6-25": {"side": 5}, "N6-overlap": {"overlap": True}, "N7-received": {"weight": "received"}, "N7-stop": {"grad_feedback": False},
+        "N8-random": {"attention": "random"}, "N8-shuffled": {"attention": "shuffled"}, "N9": {"attention": "cbam"},
+        "N0": {"local": False, "attention": "none", "feedback": "none"}, "N1": {"attention": "none", "feedback": "none"}, "N2": {"local": False, "feedback": "none"},
+    }  # fmt: skip
+    found = {row: dataclasses.asdict(LNL.Switches(**switches)) for row, switches in LNL.ROWS.items()}
+    assert {row: {k: v for k, v in one.items() if v != whole[k]} for row, one in found.items()} == {"N4": {}, **expected}
+    assert whole["features"] == "unet" and whole["feedback"] == "pre" and whole["side"] == 4 and whole["grad_feedback"]
 
 
 @pytest.mark.parametrize(
