@@ -101,12 +101,9 @@ def still_learning(records: Sequence[Record], rows: Sequence[str], term: str) ->
 
 
 def mechanism_table(
-    records: Sequence[Record],
-    rows: Sequence[str],
-    columns: Mapping[str, tuple[str, int]],
-    caption: str,
+    records: Sequence[Record], rows: Sequence[str], columns: Mapping[str, tuple[str, int]], caption: str,
     within: tuple[float, float] = (-np.inf, np.inf),
-) -> Styler:
+) -> Styler:  # fmt: skip
     """Mean and 95 % interval of figures, one line a row that has a record.
 
     Args:
