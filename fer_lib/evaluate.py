@@ -18,8 +18,8 @@ RESAMPLES = 1000
 def predict(method: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
     """Logits and labels of every face, in the loader's order, in float32.
 
-    The method is put in evaluation mode and back; an image's logits do not
-    depend on the others in its batch.
+    The method is put in evaluation mode and back. An image's logits do not depend on the others in
+    its batch, unless the method has a batch mean, as row C3 of CLCL.
 
     Returns:
         logits float32 (N, K) and labels int64 (N,), on the CPU.
