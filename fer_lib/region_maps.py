@@ -73,7 +73,7 @@ def share_curves(
             ax.axhline(100 * even[title], color="black", lw=1, ls=(0, (1, 1)), label="even weights")
         named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
         if named:
-            ax.legend(list(named.values()), list(named), frameon=False, fontsize=9)
+            ax.legend(list(named.values()), list(named), frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         say_if_empty(ax, bool(named))
         ax.set(title=title, xlabel="epoch", ylim=(0, 100))
         ax.xaxis.get_major_locator().set_params(integer=True)
