@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import combinations
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from pandas.io.formats.style import Styler
 from torch import Tensor
 
-from fer_lib.data.faces import make_faces, sample_people
+from fer_lib.data.faces import DEFAULT_DIFFICULTY, Draws, Spread, draw_faces, make_faces, sample_people, sample_units, sample_views
+from fer_lib.data.faceset import SPLITS, FaceSet
+from fer_lib.emotions import Emotion
 from fer_lib.errors import FerError
 from fer_lib.record import Record
 from fer_lib.show import say_if_empty
@@ -20,20 +25,32 @@ TRAITS: dict[str, tuple[str, ...]] = {
     "male": ("female", "male"),
 }
 DRAWS = 1000
+# What a person's colours are made of: with these of another, the bones, the features and the movements stay.
+COLOURING = ("tone", "skin", "lips", "hair", "whiskers", "brow", "iris", "freckles")
+Interval = tuple[float, float, float]  # value, low, high
 
 
 class Groups(NamedTuple):
     """Macro recall of groups of people, mean over the seeds of a row, in percent.
 
     Attributes:
-        recall: name of the group -> (value, low, high).
-        gap: the last group's less the first's, with its interval.
+        draws: name of the group -> float64 (1 + DRAWS,): the value, then that of each resampling of the people. The
+            resamplings are the same for all groups, rows and traits of the same people.
 
     Explained in: book/care.ipynb
     """
 
-    recall: dict[str, tuple[float, float, float]]
-    gap: tuple[float, float, float]
+    draws: dict[str, Tensor]
+
+    @property
+    def recall(self) -> dict[str, Interval]:
+        """Name of the group -> its macro recall."""
+        return {name: _with_interval(x) for name, x in self.draws.items()}
+
+    @property
+    def gaps(self) -> dict[tuple[str, str], Interval]:
+        """Each two groups, the later one first -> what the first has more than the second."""
+        return {(b, a): _with_interval(self.draws[b] - self.draws[a]) for a, b in combinations(self.draws, 2)}
 
 
 def group_of(trait: str, people: Tensor) -> Tensor:
@@ -78,31 +95,81 @@ def recall_by_group(records: Sequence[Record], row: str, trait: str) -> Groups |
     label, people = _drawn(len(first.labels), first.split)
     if first.dataset != "faces" or any("".join(map(str, label.tolist())) != r.labels for r in runs):
         raise FerError(f"Groups are known of drawn faces alone, as they are drawn today: {first.method} {row} has others.")
-    hits = torch.stack([r.hits().double() for r in runs]).mean(0)  # (N,)
-    each, person = people.unique(return_inverse=True)
-    weight = torch.ones(DRAWS + 1, len(each), dtype=torch.float64)
-    chosen = torch.randint(len(each), (DRAWS, len(each)), generator=torch.Generator().manual_seed(0))
-    weight[1:] = torch.zeros_like(weight[1:]).scatter_add_(1, chosen, torch.ones_like(weight[1:]))
-    group, of_face = group_of(trait, people), weight[:, person]  # row 0: everybody once
-    recalls = []
-    for g in range(len(TRAITS[trait])):
-        by_class = [(group == g) & (label == k) for k in label.unique()]
-        means = [(of_face[:, at] @ hits[at]) / of_face[:, at].sum(1) for at in by_class]
-        recalls.append(100 * torch.stack(means).nanmean(0))
-    told = dict(zip(TRAITS[trait], map(_with_interval, recalls), strict=True))
-    return Groups(told, _with_interval(recalls[-1] - recalls[0]))
+    hits, group = torch.stack([r.hits().double() for r in runs]).mean(0), group_of(trait, people)
+    return _resampled({name: (hits, group == g) for g, name in enumerate(TRAITS[trait])}, label, people)
 
 
-def gap_sentence(found: Groups | None, name: str) -> str:
-    """The gap between the last group and the first in words, whichever way it falls.
+def repainted(persons: int, size: int, shown: float = 1.0) -> dict[str, FaceSet]:
+    """Drawn test persons with the colours of three others each: of a light, a medium and a dark one.
+
+    Nothing else differs: person, expression, pose, light and background are the same three times.
+
+    Args:
+        persons: how many, each with all eight emotions.
+        size: pixels of a side.
+        shown: factor of all action units; at 0 the faces are at rest.
+
+    Returns:
+        The group as in ``TRAITS["tone"]`` -> its ``8 * persons`` faces.
 
     Explained in: book/care.ipynb
     """
-    if found is None:
-        return f"{name}: not recorded yet."
-    groups, (gap, low, high) = list(found.recall), found.gap
-    side = "clearly worse" if high < 0 else "clearly better" if low > 0 else "no clear difference"
-    return f"{name}: {groups[-1]} against {groups[0]} {gap:+.1f} points of macro recall [{low:+.1f}, {high:+.1f}]: {side}."
+    classes, split = len(Emotion), SPLITS.index("test")
+    subjects = (torch.arange(persons) * len(SPLITS) + split).repeat_interleave(classes)
+    labels, draws = torch.arange(classes).repeat(persons), Draws(0, "repainted", torch.arange(classes * persons))
+    spread = Spread.at(DEFAULT_DIFFICULTY)
+    people, units, view = sample_people(subjects, rest=spread.rest), sample_units(labels, draws, spread), sample_views(draws, spread)
+    pool = sample_people(torch.arange(3 * persons) * len(SPLITS) + split)
+    thirds, made = pool["tone"].argsort().chunk(3), {}
+    for name, donors in zip(TRAITS["tone"], thirds, strict=True):
+        lent = {part: pool[part][donors].repeat_interleave(classes, 0) for part in COLOURING}
+        image = draw_faces(people | lent, shown * units, view, size).image
+        images = (image * 255).round().to(torch.uint8)
+        made[name] = FaceSet(name="faces", split="test", fingerprint="repainted", images=images, labels=labels, subjects=subjects)
+    return made
+
+
+def recall_repainted(hits: Mapping[str, Tensor], faces: FaceSet) -> Groups:
+    """Macro recall of the same people under each colouring.
+
+    Args:
+        hits: name of the colouring -> bool (N,), whether each face was named rightly.
+        faces: any of :func:`repainted`.
+
+    Explained in: book/care.ipynb
+    """
+    everyone = torch.ones_like(faces.labels, dtype=torch.bool)
+    return _resampled({name: (hit.double(), everyone) for name, hit in hits.items()}, faces.labels, faces.subjects)
+
+
+def gap_table(found: Mapping[str, Groups | None], caption: str) -> Styler:
+    """Macro recall of each group, and what each has more than another, in percent; a gap whose interval leaves out zero is bold.
+
+    Args:
+        found: name of the line -> groups of one trait; lines without a record are left out.
+
+    Explained in: book/care.ipynb
+    """
+    known, lines = {name: groups for name, groups in found.items() if groups}, []
+    for name, groups in known.items():
+        cells = {group: f"{value:.1f}" for group, (value, _, _) in groups.recall.items()}
+        for (first, second), (gap, low, high) in groups.gaps.items():
+            text = f"{gap:+.1f} [{low:+.1f}, {high:+.1f}]"
+            cells[f"{first} − {second}"] = f"<b>{text}</b>" if low > 0 or high < 0 else text
+        lines.append({"": name} | cells)
+    return pd.DataFrame(lines).style.hide(axis="index").set_caption(caption if lines else f"{caption} No record yet.")
+
+
+def widened(before: Groups | None, after: Groups | None) -> Interval | None:
+    """How much larger the gap of the last group to the first is in one row than in another, of the same people; ``None`` without both.
+
+    Explained in: book/care.ipynb
+    """
+    if not (before and after):
+        return None
+    first, last = list(before.draws)[0], list(before.draws)[-1]
+    gaps = [groups.draws[last] - groups.draws[first] for groups in (before, after)]
+    return _with_interval(gaps[1] - gaps[0])
 
 
 def group_dots(ax: Axes, found: Mapping[str, Groups | None], colours: Mapping[str, str]) -> None:
@@ -129,6 +196,20 @@ def group_dots(ax: Axes, found: Mapping[str, Groups | None], colours: Mapping[st
     say_if_empty(ax, bool(known))
 
 
+def _resampled(groups: Mapping[str, tuple[Tensor, Tensor]], label: Tensor, people: Tensor) -> Groups:
+    """Macro recall of groups, each given by its hits (N,) and its faces (bool (N,)), under resampled people."""
+    each, person = people.unique(return_inverse=True)
+    weight = torch.ones(DRAWS + 1, len(each), dtype=torch.float64)
+    chosen = torch.randint(len(each), (DRAWS, len(each)), generator=torch.Generator().manual_seed(0))
+    weight[1:] = torch.zeros_like(weight[1:]).scatter_add_(1, chosen, torch.ones_like(weight[1:]))
+    of_face, draws = weight[:, person], {}  # row 0: everybody once
+    for name, (hits, inside) in groups.items():
+        by_class = [inside & (label == k) for k in label.unique()]
+        means = [(of_face[:, at] @ hits[at]) / of_face[:, at].sum(1) for at in by_class]
+        draws[name] = 100 * torch.stack(means).nanmean(0)
+    return Groups(draws)
+
+
 @cache
 def _drawn(count: int, split: str) -> tuple[Tensor, Tensor]:
     """Labels and persons of the first faces of a split; neither depends on the pictures' size."""
@@ -136,7 +217,7 @@ def _drawn(count: int, split: str) -> tuple[Tensor, Tensor]:
     return faces.labels, faces.subjects
 
 
-def _with_interval(draws: Tensor) -> tuple[float, float, float]:
+def _with_interval(draws: Tensor) -> Interval:
     """The first value, and the middle 95 % of the others."""
     low, high = draws[1:].nanquantile(torch.tensor([0.025, 0.975], dtype=draws.dtype)).tolist()
     return draws[0].item(), low, high

@@ -46,8 +46,45 @@ def test_recall_by_hand_and_an_interval_over_people(records):
     by_class = [(0.5 + 0.5 * even)[(group == 0) & (FACES.labels == k)].mean() for k in range(8)]
     value, low, high = found.recall["lightest third"]
     assert value == pytest.approx(100 * torch.stack(by_class).mean().item(), abs=1e-4) and low < value < high
-    assert found.gap == pytest.approx((-value, -high, -low))
-    assert "clearly worse" in groups.gap_sentence(found, "X") and groups.gap_sentence(None, "Y") == "Y: not recorded yet."
+    assert found.gaps["darkest third", "lightest third"] == pytest.approx((-value, -high, -low))
+    first, last = found.recall["middle third"], found.recall["lightest third"]
+    assert found.gaps["middle third", "lightest third"][0] == pytest.approx(first[0] - last[0])
+    html = groups.gap_table({"X": found, "Y": None}, "Caption.").to_html()
+    assert html.count("<b>") == 2 and f"<b>{-value:+.1f} [" in html and ">Y<" not in html
+    assert "No record yet" in groups.gap_table({"Y": None}, "Caption.").to_html()
+
+
+def test_a_gap_widens_by_the_difference_of_the_gaps_of_the_same_people(records):
+    found = groups.recall_by_group(records, "X", "tone")
+    even = groups.Groups({name: torch.full_like(x, 50) for name, x in found.draws.items()})
+    gap = found.gaps["darkest third", "lightest third"]
+    assert groups.widened(even, found) == pytest.approx(gap)
+    assert groups.widened(found, found) == (0, 0, 0) and groups.widened(found, None) is None
+
+
+def test_repainted_people_differ_in_their_colours_alone():
+    faces = groups.repainted(4, size=32)
+    light, medium, dark = faces.values()
+    assert list(faces) == list(groups.TRAITS["tone"]) and len(dark) == 32 and dark.labels.bincount().tolist() == [4] * 8
+    assert torch.equal(light.subjects, dark.subjects) and torch.equal(light.labels, dark.labels)
+    trained_on = make_faces(40, "train", size=32).subjects
+    assert not set(trained_on.tolist()) & set(dark.subjects.tolist())
+    level = [x.images.float().mean((1, 2, 3)) for x in (light, medium, dark)]
+    assert (level[0] > level[2]).float().mean() > 0.9 and level[0].mean() > level[1].mean() > level[2].mean()
+    still = groups.repainted(4, size=32, shown=0)["darkest third"].images
+    assert not torch.equal(still, dark.images)
+    assert torch.equal(groups.repainted(4, size=32)["darkest third"].images, dark.images)
+    # The backgrounds are the same: most pixels of the picture's rim agree.
+    rim = torch.cat([(light.images[..., 0] == dark.images[..., 0]), (light.images[..., -1] == dark.images[..., -1])])
+    assert rim.float().mean() > 0.5
+
+
+def test_repainted_recall_pairs_the_same_people():
+    faces = groups.repainted(6, size=32)["lightest third"]
+    right = torch.ones(len(faces), dtype=torch.bool)
+    wrong = right & (faces.labels != 3)
+    found = groups.recall_repainted({"light": right, "dark": wrong}, faces)
+    assert found.recall["light"] == pytest.approx((100, 100, 100)) and found.gaps["dark", "light"] == pytest.approx((-12.5, -12.5, -12.5))
 
 
 def test_what_is_not_known_is_refused_or_said(records):
@@ -67,3 +104,20 @@ def test_dots_stand_where_the_figures_are(records):
     assert [t.get_text() for t in ax.get_xticklabels()][2] == "darkest\nthird"
     groups.group_dots(empty, {"Y": None}, {})
     assert "no record yet" in {t.get_text() for t in empty.texts}
+
+
+def test_the_summary_of_the_chapter_holds_in_the_records():
+    kept = read_records(dataset="faces", profile="quick", split="test")
+
+    def tone(method, row):
+        return groups.recall_by_group([r for r in kept if r.method == method], row, "tone")
+
+    light = [tone(*which) for which in (("baseline", "R0"), ("clcl", "B0"), ("clcl", "B4"), ("lnl", "N0"), ("lnl", "N4"))]
+    below = [any(found.gaps["darkest third", other][2] < 0 for other in ("lightest third", "middle third")) for found in light]
+    assert sum(below) > len(light) / 2
+    dark = tone("ll_fer", "A1")
+    for row in ("A3", "A5-stretch", "A7"):  # each helps the average, and the darkest third less than the lightest
+        helped = tone("ll_fer", row)
+        assert all(helped.recall[name][0] > dark.recall[name][0] for name in helped.recall)
+        assert groups.widened(dark, helped)[2] < 0
+        assert groups.widened(light[0], helped)[2] < 0
