@@ -16,7 +16,7 @@ book: install
 	@$(VENV) tools/build_book.py
 
 test: install
-	@OMP_NUM_THREADS=1 $(VENV) -m pytest -n $(or $(JOBS),2) --dist loadfile --nbmake --nbmake-timeout=600 -q --durations=5 book tests
+	@OMP_NUM_THREADS=1 $(VENV) -m pytest -n $(or $(JOBS),2) --dist loadfile --nbmake --nbmake-timeout=600 -q -rfEs --durations=5 book tests
 
 rerun: install
 	@$(VENV) -m fer_lib rerun $(SWEEP) --cores $(or $(CORES),1) $(if $(OUT),--out $(OUT)) -- $(ARGS)

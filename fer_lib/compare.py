@@ -7,7 +7,6 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
@@ -144,8 +143,8 @@ def forest(shown: Sequence[Effect], limits: tuple[float, float]) -> Axes:
             ax.plot(list(effect.each.values()), [y + 0.22] * len(effect.each), "o", mfc="none", color="#4d4d4d", ms=5)
         seeds = f"n = {len(effect.each)}" if effect.each else "no record yet"
         where = {"transform": ax.get_yaxis_transform(), "fontsize": 10, "va": "center"}
-        label = ax.text(0.01, y + 0.48, f"{effect.name}: {effect.pair.tells}, {seeds}", **where)
-        label.set_path_effects([withStroke(linewidth=3, foreground="white")])
+        ground = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        ax.text(0.01, y + 0.48, f"{effect.name}: {effect.pair.tells}, {seeds}", **where, bbox=ground)
     ax.grid(False, axis="y")
     ax.set(xlim=limits, ylim=(-0.4, len(shown) - 0.3), xlabel="difference in accuracy (points)", yticks=[])
     return ax

@@ -115,6 +115,24 @@ def test_forest_draws_every_line_and_what_is_missing():
     assert compare.span([effect([])]) == (-11, 11)
 
 
+def test_no_line_of_a_forest_runs_through_its_words():
+    shown = [effect(noisy((2, 4, 6))), effect(noisy((-9, 8, 2)))]
+    ax = compare.forest(shown, (-21, 32))
+    canvas = ax.figure.canvas
+    canvas.draw()
+    with_lines = np.array(canvas.buffer_rgba())[::-1]
+    ax.grid(False)
+    ax.lines[0].set_visible(False)
+    canvas.draw()
+    without = np.array(canvas.buffer_rgba())[::-1]
+    assert (with_lines != without).any()
+    for text in ax.texts:
+        (left, low), (right, high) = text.get_window_extent().get_points().astype(int)
+        there = np.s_[low : high + 1, left : right + 1]
+        assert left < ax.transData.transform((0, 0))[0] < right
+        assert (with_lines[there] == without[there]).all(), text.get_text()
+
+
 def test_costs_are_ratios_of_runs_on_one_device():
     runs = [record("A4", s, 100, seconds=50) for s in range(3)] + [record("A7", s, 110, seconds=x) for s, x in enumerate((50, 100, 400))]
     runs += [record("A1", s, 100, seconds=0) for s in range(3)]

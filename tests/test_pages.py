@@ -105,6 +105,29 @@ def test_the_index_leads_to_where_a_word_is_explained(html):
     assert all(links.index("glossary") == len(links) - 1 for links in listed.values() if "glossary" in links)
 
 
+@cache
+def labels(html: Path) -> dict[str, str]:
+    """For each work in the list of references, where it stands there, and its label."""
+    works = cached_soup(html / "book" / "references.html").select(".citation")
+    return {work["id"]: work.select_one(".label").get_text().strip("[]") for work in works}
+
+
+def test_the_references_are_told_apart_and_stand_in_order(html):
+    listed = list(labels(html).values())
+    assert all(re.fullmatch(r"\D+, \d{4}[a-z]?", label) for label in listed)
+    assert listed == sorted(set(listed), key=str.lower)
+    whole = {"Adebayo et al., 2018", "Arthur and Vassilvitskii, 2007", "European Union, 2024", "Xie et al., 2024a", "Xie et al., 2024b"}
+    assert whole <= set(listed)
+
+
+@pytest.mark.parametrize("name", PROSE + CHAPTERS)
+def test_a_citation_is_found_under_its_own_words(html, name):
+    for citation in soup(html / "book" / f"{name}.html").select(".bibtex-citation"):
+        cited, links = " ".join(citation.get_text().split()), citation.select("a")
+        said = [cited.replace(" [", ", ").strip("[]")] if len(links) == 1 else [link.get_text() for link in links]
+        assert said == [labels(html)[link["href"].removeprefix("references.html#")] for link in links], cited
+
+
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_shows_its_figures(html, name):
     assert soup(html / "book" / f"{name}.html").select("article .cell_output img[src]")

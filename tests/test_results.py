@@ -3,7 +3,7 @@
 import pytest
 
 from fer_lib.parameters import Parameters
-from fer_lib.record import read_records
+from fer_lib.record import RESULTS, read_records
 
 RECORDS = read_records()
 GROUPS = sorted({(r.method, r.row, r.dataset, r.profile, r.split) for r in RECORDS})
@@ -44,3 +44,10 @@ def test_the_baseline_is_as_hard_as_the_book_says():
     """70 to 90 percent on procedural faces: hard enough to teach with."""
     for r in read_records(method="baseline", row="R0", dataset="faces", profile="quick"):
         assert 0.7 <= r.metrics["accuracy"] <= 0.9
+
+
+def test_the_plan_for_teachers_names_the_time_that_is_recorded():
+    plan = (RESULTS.parent / "teach.md").read_text(encoding="utf-8")
+    assert "`cost.seconds` of the two is two to four minutes together" in plan
+    plain, whole = ({r.seed: r.cost["seconds"] for r in RECORDS if (r.method, r.row, r.profile) == ("clcl", row, "quick")} for row in ("B0", "B4"))
+    assert plain and all(120 <= plain[seed] + whole[seed] <= 240 for seed in plain)

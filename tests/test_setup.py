@@ -106,6 +106,11 @@ def test_licences_and_citation():
     assert citation["repository-code"] == book["repository"]["url"]
 
 
+def test_make_test_says_what_failed_and_what_was_skipped_and_why():
+    asked = re.search(r"-m pytest .* -q .*book tests$", text("Makefile"), re.MULTILINE)[0]
+    assert set("fEs") <= set(re.search(r" -r(\w+)", asked)[1])
+
+
 def test_ci_and_workflow_call_the_same_commands():
     assert "make test" in text(".ci/run")
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
