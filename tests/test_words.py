@@ -37,12 +37,12 @@ def page_at(path: Path) -> BeautifulSoup:
 
 def text_of(article: BeautifulSoup, folder: Path) -> str:
     """What a reader reads, or hears, of a page in ``folder``."""
-    for tag in article.select(NOT_READ):
-        tag.decompose()
     pictures = article.select("img")
     drawn = {folder / unquote(tag["src"]) for tag in pictures if tag.get("src", "").endswith(".svg")}
     labels = [label for path in sorted(drawn) for label in page_at(path).select("text, title, desc")]
     described = [tag.get("alt", "") for tag in pictures]
+    for tag in article.select(NOT_READ):
+        tag.decompose()
     return " ".join([article.get_text(" "), *described, *(tag.get_text(" ") for tag in labels)])
 
 
@@ -76,10 +76,11 @@ def test_a_misspelling_on_a_page_is_found_where_it_is_read(html, tmp_path):
     (tmp_path / "drawn.svg").write_text("<svg><text>eyebrowes</text></svg>", encoding="utf-8")
     planted = f"""<p>The expresion's color, <b>recieved</b> and recognised by PyTorch, not Pytorch, in A7-gamm.</p>
         <p>https://hst.example/vgue <code>argmx</code> <span class="math">fooo</span></p><pre>nocolor</pre>
-        <img src="{tmp_path}/drawn.svg" alt="a smilling face">"""
+        <img src="{tmp_path}/drawn.svg" alt="a smilling face">
+        <div class="animation"><img alt="it mooves">nocolor</div>"""
     article.append(BeautifulSoup(planted, "html.parser"))
     found = misspelt(words_of(text_of(article, page.parent)), tmp_path)
-    wrong = ["Pytorch", "color", "expresion", "eyebrowes", "recieved", "recognised", "smilling"]
+    wrong = ["Pytorch", "color", "expresion", "eyebrowes", "mooves", "recieved", "recognised", "smilling"]
     assert list(found) == wrong and (found["color"], found["recognised"]) == ("colour", "recognized")
 
 
