@@ -1,7 +1,14 @@
-"""Figures that move: they play in the rendered page, without a kernel."""
+"""Figures that move: they play in the rendered page, without a kernel, and say the same standing still.
 
+Every player takes ``alt``, a sentence for those who do not see it: what changes, and what one sees. Below it some of
+its frames are folded as still pictures, unless ``still`` says where on the page the same already stands as a still.
+"""
+
+import base64
 import re
 from collections.abc import Callable, Sequence
+from html import escape
+from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,12 +35,13 @@ _SIGNS = {
 }
 
 
-def face_player(rows: Tensor, titles: Sequence[str], interval: int = 500) -> str:
+def face_player(rows: Tensor, titles: Sequence[str], alt: str, interval: int = 500, still: str = "") -> str:
     """An animation of faces that plays without a kernel.
 
     Args:
         rows: uint8 or float in [0, 1], (frames, faces side by side, 1 or 3, H, W).
         titles: one per frame.
+        alt, still: see the head of this file.
         interval: milliseconds per frame.
 
     Returns:
@@ -49,19 +57,19 @@ def face_player(rows: Tensor, titles: Sequence[str], interval: int = 500) -> str
 
     def frame(k: int) -> None:
         picture.set_data(strips[k].squeeze())
-        ax.set_title(titles[k])
 
     with plt.rc_context({"animation.frame_format": "jpeg"}):
-        return _player(figure, frame, len(strips), interval, "reflect")
+        return _player(figure, frame, titles, alt, still, interval, "reflect")
 
 
-def sample_size_player(hits: Tensor, sizes: Sequence[int], seed: int = 0) -> str:
+def sample_size_player(hits: Tensor, sizes: Sequence[int], alt: str, still: str = "", seed: int = 0) -> str:
     """An animation that plays without a kernel: what accuracy one might see with ever more test faces.
 
     For each size, 500 test sets are drawn from the measured hits and misses.
 
     Args:
         hits: bool (N,), see :meth:`fer_lib.record.Record.hits`.
+        alt, still: see the head of this file.
 
     Returns:
         HTML with its own buttons.
@@ -82,13 +90,14 @@ def sample_size_player(hits: Tensor, sizes: Sequence[int], seed: int = 0) -> str
         ax.axvspan(low, high, color=ACCENT, alpha=0.25, label=f"95 %: {low:.0f} to {high:.0f}")
         ax.axvline(truth, color="black", lw=1, ls="--")
         ax.set(xlim=(0, 100), ylim=(0, 100), xlabel="accuracy seen (%)", ylabel="share of test sets (%)")
-        ax.set_title(f"{sizes[k]} test faces")
         ax.legend(frameon=False, loc="upper left")
 
-    return _player(figure, frame, len(sizes), 800, "once")
+    return _player(figure, frame, [f"{n} test faces" for n in sizes], alt, still, 800, "once")
 
 
-def weight_player(face: Tensor, weight: Tensor, share: Sequence[float], even: float, titles: Sequence[str]) -> str:
+def weight_player(
+    face: Tensor, weight: Tensor, share: Sequence[float], even: float, titles: Sequence[str], alt: str, still: str = ""
+) -> str:
     """An animation that plays without a kernel: the weights of a face's regions, and their share on some of them.
 
     Args:
@@ -96,6 +105,7 @@ def weight_player(face: Tensor, weight: Tensor, share: Sequence[float], even: fl
         weight: (frames, side * side), 1 where all regions count alike.
         share, titles: one per frame; the share in [0, 1].
         even: the share that even weights have.
+        alt, still: see the head of this file.
 
     Returns:
         HTML with its own buttons and slider.
@@ -118,17 +128,19 @@ def weight_player(face: Tensor, weight: Tensor, share: Sequence[float], even: fl
     def frame(k: int) -> None:
         picture.set_data(cells[k])
         curve.set_data(range(k + 1), [100 * x for x in share[: k + 1]])
-        left.set_title(titles[k])
 
-    return _player(figure, frame, len(cells), 700, "once")
+    return _player(figure, frame, titles, alt, still, 700, "once")
 
 
-def order_player(labels: Tensor, orders: Sequence[Tensor], titles: Sequence[str], size: int) -> str:
+def order_player(
+    labels: Tensor, orders: Sequence[Tensor], titles: Sequence[str], size: int, alt: str, still: str = ""
+) -> str:
     """An animation that plays without a kernel: who shares a batch, while the order of a list changes.
 
     Args:
         labels: int64 (N,), at most eight classes; orders: of each frame, int64 (N,); titles: of each frame.
         size: faces to a batch: one row of the picture, one colour an emotion.
+        alt, still: see the head of this file.
 
     Returns:
         HTML with its own buttons.
@@ -149,15 +161,42 @@ def order_player(labels: Tensor, orders: Sequence[Tensor], titles: Sequence[str]
 
     def frame(k: int) -> None:
         picture.set_data(strips[k])
-        ax.set_title(titles[k])
 
-    return _player(figure, frame, len(orders), 900, "reflect")
+    return _player(figure, frame, titles, alt, still, 900, "reflect")
 
 
-def _player(figure: Figure, frame: Callable[[int], None], frames: int, interval: int, mode: str) -> str:
-    """The animation's HTML, with signs for icons, so that it asks no other host for anything."""
-    html = FuncAnimation(figure, frame, frames=frames, interval=interval).to_jshtml(default_mode=mode)
+def _player(
+    figure: Figure, frame: Callable[[int], None], titles: Sequence[str], alt: str, still: str, interval: int, mode: str
+) -> str:
+    """The animation's HTML, with signs for icons, so that it asks no other host for anything; and what stands still."""
+
+    def titled(k: int) -> None:
+        frame(k)
+        figure.axes[0].set_title(titles[k])
+
+    html = FuncAnimation(figure, titled, frames=len(titles), interval=interval).to_jshtml(default_mode=mode)
+    below = f'<p class="still">{escape(still)}</p>' if still else _stills(figure, frame, titles)
     plt.close(figure)
     html = re.sub(r"<link[^>]*>", "", html)
-    html = html.replace("<img id=", f'<img alt="Animation of {frames} frames: play it, or move the slider." id=')
-    return re.sub(r'<i class="fa ([^"]+)"></i>', lambda icon: _SIGNS[icon[1]], html)
+    html = html.replace("<img id=", f'<img alt="{escape(alt)}" id=')
+    return re.sub(r'<i class="fa ([^"]+)"></i>', lambda icon: _SIGNS[icon[1]], html) + below
+
+
+def _stills(figure: Figure, frame: Callable[[int], None], titles: Sequence[str]) -> str:
+    """At most six frames, the first and the last among them, each under its title; side by side where there is room."""
+    kind, pictures = plt.rcParams["animation.frame_format"], []
+    for k in np.unique(np.linspace(0, len(titles) - 1, 6).round().astype(int)):
+        frame(k)
+        figure.axes[0].set_title("")
+        file, title = BytesIO(), escape(titles[k])
+        figure.savefig(file, format=kind, bbox_inches="tight", pad_inches=0.05)
+        data = base64.b64encode(file.getvalue()).decode()
+        picture = f'<img alt="{title}" src="data:image/{kind};base64,{data}" style="width: 100%">'
+        pictures.append(f'<figure><figcaption aria-hidden="true">{title}</figcaption>{picture}</figure>')
+    width, height = figure.get_size_inches()
+    column = "100%" if width > 4 * height else "min(100%, 18rem)"
+    grid = f"display: grid; grid-template-columns: repeat(auto-fill, minmax({column}, 1fr)); gap: 0.5rem 1rem"
+    return (
+        '<details class="still"><summary>The same as still pictures</summary>'
+        f'<div style="{grid}">{"".join(pictures)}</div></details>'
+    )

@@ -29,6 +29,14 @@ UNFOLD = """() => {
     document.querySelectorAll('details').forEach(element => element.open = true);
     document.querySelectorAll('.toggle-hidden').forEach(element => element.classList.remove('toggle-hidden'));
 }"""
+# Every word of a diagram: itself, its colour, and the colour of what it is drawn on.
+DRAWN_WORDS = """() => [...document.querySelectorAll('.diagram text')].map(word => {
+    word.scrollIntoView({block: 'center', inline: 'center'});
+    const {x, y, width, height} = word.getBoundingClientRect();
+    const below = document.elementsFromPoint(x + width / 2, y + height / 2).filter(e => e.matches('.diagram :not(text)'));
+    const grounds = below.map(e => getComputedStyle(e).fill).filter(fill => /^(rgb|color)/.test(fill));
+    return [word.textContent, getComputedStyle(word).fill, grounds[0]];
+})"""
 PAGES = (*(f"book/{name}.html" for name in PROSE + CHAPTERS), "search.html", "genindex.html")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
@@ -100,6 +108,47 @@ def test_it_is_no_wider_than_the_window(opened, window):
         .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
     fits = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert fits, page.evaluate(beyond)
+
+
+def test_its_players_stay_in_their_boxes_on_a_phone(opened):
+    page, _ = opened
+    page.set_viewport_size(PHONE)
+    beyond = "e => e.getBoundingClientRect().right - e.closest('.cell_output').getBoundingClientRect().right"
+    for player in page.locator(".animation, .animation img, .still img").all():
+        assert player.evaluate(beyond) <= 1
+
+
+def test_its_diagram_is_legible_on_a_phone_and_moves_by_keys(opened):
+    page, _ = opened
+    page.set_viewport_size(PHONE)
+    for box in page.locator(".wide").all():
+        heights = box.locator("text").evaluate_all("words => words.map(word => word.getBoundingClientRect().height)")
+        assert min(heights) > 10
+        page.wait_for_function("box => box.tabIndex === 0", arg=box.element_handle())
+        box.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("box => box.scrollLeft > 0", arg=box.element_handle())
+
+
+def luminance(colour: str) -> float:
+    """Of what a browser computes, ``rgb(…)`` or ``color(srgb …)``, as WCAG has it."""
+    parts = [float(part) / (1 if colour.startswith("color") else 255) for part in re.findall(r"[\d.]+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_the_words_of_its_diagram_stand_out_in_both_themes(opened):
+    page, _ = opened
+    page.set_viewport_size(DESK)
+    panels = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
+        for word, colour, ground in page.evaluate(DRAWN_WORDS):
+            dark, light = sorted((luminance(colour), luminance(ground)))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (theme, word, colour, ground)
+        panels += page.locator(".diagram .panel").first.evaluate_all("all => all.map(e => getComputedStyle(e).fill)")
+    assert not panels or luminance(panels[0]) > 0.9 and luminance(panels[1]) < 0.05
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -28,6 +28,7 @@ LOOKED_UP = {
     "papermill": "reruns",
     "checkpoint": "reruns",
 }
+DRAWN = {"intro", *CHAPTERS} & {path.stem.replace("cover", "intro") for path in (ROOT / "book" / "_static").glob("*.svg")}
 COUNT = "print(open('count.txt', 'a').write('x'))"
 
 
@@ -61,10 +62,21 @@ class TestPage:
 
     def test_every_picture_is_there_and_is_described(self, html, name):
         page = html / "book" / f"{name}.html"
-        for image in soup(page).find("article").select("img[src]"):
-            source, alt = image["src"], image.get("alt", "")
-            assert source.startswith("data:") or (page.parent / unquote(source)).is_file(), source
+        for image in soup(page).find("article").select("img"):
+            source, alt = image.get("src", ""), image.get("alt", "")
+            plays = image.find_parent(class_="animation")  # a script gives it its source
+            assert plays or source.startswith("data:") or (page.parent / unquote(source)).is_file(), source
             assert alt and alt != source, f"{source[:80]} has no text for those who do not see it"
+
+    def test_every_diagram_is_described(self, html, name):
+        page = soup(html / "book" / f"{name}.html")
+        drawn = page.select("article svg")
+        assert len(drawn) == (name in DRAWN)
+        for drawing in drawn:
+            title, words = (page.find(id=part).get_text() for part in drawing["aria-labelledby"].split())
+            assert drawing["role"] == "img" and title and len(words) > 2 * len(title)
+            named = [drawing["id"], *(tag["id"] for tag in drawing.select("[id]"))]
+            assert [len(page.find_all(id=one)) for one in named] == [1] * len(named)
 
     def test_it_asks_no_other_host(self, html, name):
         page = soup(html / "book" / f"{name}.html")
@@ -134,13 +146,23 @@ def test_a_chapter_shows_its_figures(html, name):
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_shows_its_players(html, name):
+def test_a_chapter_shows_its_players_each_with_a_text_and_a_still(html, name):
     code = (ROOT / "book" / f"{name}.ipynb").read_text(encoding="utf-8")
-    assert len(soup(html / "book" / f"{name}.html").select(".animation")) == code.count("_player(")
+    players = soup(html / "book" / f"{name}.html").select(".animation")
+    assert len(players) == code.count("_player(") == len({player.img["alt"] for player in players})
+    for player in players:
+        still = player.find_next_sibling(class_="still")
+        if still.name == "details":
+            shown = [image["src"] for image in still.select("img")]
+            assert 2 <= len(shown) == len(set(shown)) <= 6
+        else:
+            cell = player.find_parent(class_="cell")
+            beside = cell.find_previous_sibling() if "above" in still.get_text() else cell.find_next_sibling()
+            assert "figure" in still.get_text() and beside.select(".cell_output img[src]")
 
 
 def test_the_first_screen_has_its_picture(html):
-    assert soup(html / "book" / "intro.html").select_one("article img.cover")
+    assert soup(html / "book" / "intro.html").select_one("article svg.cover")
 
 
 def test_the_index_leads_to_the_introduction(html):

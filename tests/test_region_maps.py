@@ -46,5 +46,5 @@ def test_emotion_bars_share_the_weight_of_each_emotion():
 
 
 def test_the_player_has_a_frame_an_epoch_and_asks_no_other_host():
-    html = play.weight_player(torch.rand(3, 8, 8), torch.rand(3, 4), [0.2, 0.4, 0.6], 0.25, ["a", "b", "c"])
-    assert html.count("data:image/png;base64") == 3 and "http" not in html.replace("http://www.w3.org", "")
+    html = play.weight_player(torch.rand(3, 8, 8), torch.rand(3, 4), [0.2, 0.4, 0.6], 0.25, ["a", "b", "c"], alt="Weights.")
+    assert html.count("data:image/png;base64") == 3 + 3 and "http" not in html.replace("http://www.w3.org", "")

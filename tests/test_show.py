@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from bs4 import BeautifulSoup
 
 from fer_lib import play, show
 from fer_lib.data.faces import make_faces
@@ -93,10 +94,23 @@ def test_batch_dependence_draws_every_curve():
 
 def test_players_bring_their_own_buttons():
     rows = torch.randint(0, 255, (3, 2, 3, 16, 16), dtype=torch.uint8)
-    html = play.face_player(rows, ["one", "two", "three"])
+    html = play.face_player(rows, ["one", "two", "three"], alt="Faces.", still="The figure above shows the same as a still.")
     assert html.count("data:image/jpeg;base64") == 3 and "anim-buttons" in html
-    html = play.sample_size_player(record("A", 0, 60).hits(), (10, 100))
-    assert html.count("data:image/png;base64") == 2 and "http" not in html and "▶|" in html
+    html = play.sample_size_player(record("A", 0, 60).hits(), (10, 100), alt="Bars.")
+    assert html.count("data:image/png;base64") == 2 + 2 and "http" not in html and "▶|" in html
+
+
+def test_a_player_is_described_and_says_the_same_standing_still():
+    rows = torch.linspace(0, 1, 9)[:, None, None, None, None].expand(9, 2, 1, 16, 16)
+    titles = [f"{k} < 9" for k in range(9)]
+    page = BeautifulSoup(play.face_player(rows, titles, alt='Two faces, "A" & "B", brighten.'), "html.parser")
+    assert page.select_one(".animation img")["alt"] == 'Two faces, "A" & "B", brighten.'
+    stills = page.select("details.still img")
+    assert [image["alt"] for image in stills] == [titles[k] for k in (0, 2, 3, 5, 6, 8)]
+    assert [caption.get_text() for caption in page.select(".still figcaption")] == [image["alt"] for image in stills]
+    assert len({image["src"] for image in stills}) == 6
+    html = play.face_player(rows, titles, alt="Two faces.", still="The figure <above> is the still.")
+    assert "details" not in html and html.endswith('<p class="still">The figure &lt;above&gt; is the still.</p>')
 
 
 def test_every_method_has_a_colour_of_its_own():

@@ -87,5 +87,5 @@ def test_share_table_prints_its_percents():
 
 def test_order_player_plays_without_a_kernel_even_if_the_last_batch_is_short():
     labels = torch.arange(10) % 8
-    html = play.order_player(labels, [torch.arange(10), torch.randperm(10)], ["in order", "shuffled"], 4)
-    assert html.count("data:image/png") == 2 and "http" not in html.replace("http://www.w3.org", "")
+    html = play.order_player(labels, [torch.arange(10), torch.randperm(10)], ["in order", "shuffled"], 4, alt="Batches.")
+    assert html.count("data:image/png") == 2 + 2 and "http" not in html.replace("http://www.w3.org", "")
