@@ -32,7 +32,7 @@ BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     ("clcl", "quick"): dict(train_images=2000, val_images=250, epochs=7),
     ("err_net", "quick"): dict(size=48, train_images=4000, val_images=250, test_images=800, batch_size=16, epochs=10),
     ("err_net", "page"): dict(train_images=800, val_images=160, test_images=240, batch_size=16),
-    ("err_net", "laptop"): dict(batch_size=16, epochs=40),  # pairs are few: all of them, often
+    ("err_net", "laptop"): dict(batch_size=16, epochs=160, lr=0.001),  # few pairs: all of them, often, in small steps
     ("clcl", "page"): dict(train_images=640, val_images=160, test_images=640, epochs=5),
 }
 
