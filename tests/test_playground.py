@@ -20,6 +20,7 @@ from rendered import ROOT
 from fer_lib.data.faces import PROTOTYPES
 from fer_lib.emotions import Emotion
 from fer_lib.errors import FerError
+from fer_lib.kept import load_recognizer, recognizer_path
 from fer_lib.looks import bars_html, card_html, load_readers, look, pretend_photo, spoiled, still, who_is_there
 from fer_lib.photo import Eyes, eyes_of_drawn
 from fer_lib.playground import DRAWN, drawn_face, face_maker, marked_html, photo_reader, spoiler
@@ -152,6 +153,24 @@ def test_a_slider_moves_the_face_and_the_bars(readers):
     assert inputs["AU14"].value == 1.0 and inputs["AU4"].value == 0.0 and inputs["move"].label == "left in the picture"
     inputs["read by"].value = "LNL N4, drawn faces"
     assert written(tool) not in (before, after)
+
+
+def test_what_the_page_invites_to_try_changes_the_answer():
+    """With the book's own weights, and all other inputs as they are at first."""
+    name = "Plain R0, drawn faces"
+    tool = face_maker({name: load_recognizer(recognizer_path("baseline", "R0", "faces"))})
+    inputs = parts(tool)
+    for preset, change, value, other in (
+        ("sadness", "AU1", 0.0, "anger"),
+        ("fear", "AU4", 0.0, "surprise"),
+        ("happiness", "move", (1.0, 0.0), "contempt"),
+        ("happiness", "AU6", 0.0, "happiness"),
+    ):
+        inputs["begin with"].value = "neutral"
+        inputs["begin with"].value = preset
+        assert f"<b>{preset}</b>" in written(tool)
+        inputs[change].value = value
+        assert f"<b>{other}</b>" in written(tool), (preset, change)
 
 
 def test_the_spoiler_shows_every_recognizer_of_drawn_faces(readers):
