@@ -79,7 +79,7 @@ def test_the_eyes_of_a_photograph_are_found_at_every_size(photo, crop, longest):
     large = image.resize([round(scale * n) for n in image.size])
     found = find_eyes(torch.from_numpy(np.array(large).transpose(2, 0, 1).copy())).both()
     for eye, marked in zip(found, (203 + 101j, 246 + 103j), strict=True):  # by hand
-        assert abs(eye - scale * (marked - complex(*crop[:2]))) < 8 * scale
+        assert abs(eye - scale * (marked - complex(*crop[:2]))) < 10 * scale  # a quarter of their distance
 
 
 def test_where_no_face_is_none_is_found(photo):

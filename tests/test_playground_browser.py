@@ -111,7 +111,7 @@ def test_an_uploaded_photo_is_read(opened, tmp_path):
     expect(page.get_by_text("A face was found")).to_be_visible()
     photo = page.get_by_alt_text("Your photo, with two marks for the eyes")
     expect(photo).to_be_visible()
-    card = page.get_by_alt_text("Plain R0, photographs: looks at")
+    card = page.get_by_alt_text("Plain R0, photographs: given")
     expect(card).to_be_visible()
     assert page.locator("table.prediction").count() == before + 7
     source = card.get_attribute("src")

@@ -57,7 +57,7 @@ def test_a_difference_is_said_whichever_way_it_falls():
 
 def test_a_tiny_difference_is_not_rounded_away():
     first = torch.tensor([0.5010, 0.5012, 0.5011, 0.5010])
-    assert "a 50.11, b 50.00 points: more (+0.11 [+0.09, +0.12]" in saliency.difference_sentence(first, torch.full((4,), 0.5), ("a", "b"), "points")
+    assert "a 50.1, b 50.0 points: more (+0.1 [+0.1, +0.1], 4 faces)" in saliency.difference_sentence(first, torch.full((4,), 0.5), ("a", "b"), "points")
     same = torch.tensor([0.5, 0.6, 0.7])
     assert "no clear difference (+0 [" in saliency.difference_sentence(same + torch.tensor([1.0, 1.1, 1.0]) * 1e-6, same, ("a", "b"), "points")
 
