@@ -1,7 +1,8 @@
 """Is a map of importance true? Take away what it points at, take away what the network has learned, and see."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from fer_lib.errors import FerError
 from fer_lib.methods.clcl import CLCL
 from fer_lib.methods.method import Method
+from fer_lib.trained import rebuild
 
 SHARES = tuple(k / 8 for k in range(9))
+ANOTHER = 1_000_000  # added to a seed, so that weights are not those with which a run of this seed began
 
 
 def blurred(image: Tensor) -> Tensor:
@@ -63,12 +66,12 @@ def replacement_curve(
     Args:
         method: left in evaluation mode.
         image, other: (B, C, H, W) in [0, 1]: what is there at first, and what replaces it.
-        maps: (B, H, W), how important each pixel is.
+        maps: (B, H, W), how important each pixel is, not negative.
         label: int64 (B,).
         shares: of the pixels that are replaced, each in [0, 1].
 
     Returns:
-        (B, len(shares)) on the CPU: probability of ``label``.
+        (B, len(shares)) on the CPU: probability of ``label``; NaN where a map is zero everywhere, which puts no pixel first.
 
     Explained in: book/explain.ipynb
     """
@@ -79,7 +82,8 @@ def replacement_curve(
         mixed = torch.where(place < share * place[0].numel(), other, image)
         sure = method(mixed).logits.float().softmax(1)
         curve.append(sure.gather(1, label[:, None])[:, 0].cpu())
-    return torch.stack(curve, 1)
+    empty = maps.flatten(1).amax(1).cpu() <= 0
+    return torch.stack(curve, 1).masked_fill(empty[:, None], torch.nan)
 
 
 def area_under(curve: Tensor, shares: Sequence[float] = SHARES) -> Tensor:
@@ -123,22 +127,39 @@ def parts_from_the_top(method: Method) -> list[tuple[str, list[nn.Module]]]:
     return parts[::-1]
 
 
-def randomized(method: Method, seed: int = 0) -> Iterator[tuple[str, Method]]:
+def before_training(about: Mapping[str, Any], seed: int = 0) -> Method:
+    """A network as it was before it learned anything: built by the same recipe, with other random weights.
+
+    Args:
+        about: ``method``, ``profile``, ``parameters`` and ``classes``, as :class:`fer_lib.trained.Trained` has them.
+        seed: of the weights; no run of that seed began with the same ones.
+
+    Explained in: book/explain.ipynb
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(ANOTHER + seed)
+        return rebuild(dict(about))[0].eval()
+
+
+def randomized(method: Method, fresh: Method) -> Iterator[tuple[str, Method]]:
     """Copies of a network that forget, part by part from the top, what they have learned [adebayo2018sanity].
 
+    Args:
+        method: the trained network; it stays as it is.
+        fresh: one of the same recipe that has learned nothing, from :func:`before_training`.
+
     Yields:
-        The name of the part that was forgotten last, and the network: that part, and all above it, as before training.
+        The name of the part that was forgotten last, and the network: that part, and all above it, as ``fresh`` has them,
+        so that a layer that begins at zero is zero again.
         It is one network all the time: look at it before the next is asked for.
 
     Explained in: book/explain.ipynb
     """
     network = deepcopy(method).eval()
-    for k, (name, modules) in enumerate(parts_from_the_top(network)):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + k)
-            for module in (inner for part in modules for inner in part.modules()):
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
+    first = dict(parts_from_the_top(fresh))
+    for name, modules in parts_from_the_top(network):
+        for module, source in zip(modules, first[name], strict=True):
+            module.load_state_dict(source.state_dict())
         yield name, network
 
 

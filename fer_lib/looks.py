@@ -5,6 +5,7 @@ import html
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from fer_lib.data.degradation import Degradation
 from fer_lib.data.degrade import upsample
-from fer_lib.emotions import NAMES
+from fer_lib.emotions import NAMES, Emotion
 from fer_lib.explain import grad_cam
 from fer_lib.kept import kept_recognizers, load_recognizer
 from fer_lib.methods.cascade import Cascade
@@ -29,6 +30,8 @@ from fer_lib.trained import Trained
 
 TITLES = {"baseline": "Plain", "ll_fer": "LL-FER", "sr_fer": "SR-FER", "clcl": "CLCL", "err_net": "ERR-Net", "lnl": "LNL"}
 SEEN = {"faces": "drawn faces", "ferplus": "photographs"}  # what a recognizer was trained on
+NO_MAP = "no map: nothing in the last map of features speaks for the answer"
+NO_SEGMENT = "no map: neutral is what remains when no segment is long"  # ERR-Net's logit of neutral is 0, whatever it sees
 EXTRA = {"restored": "restored", "neutral": "without expression"}  # a method's own picture, and its name
 
 
@@ -38,12 +41,14 @@ class Look(NamedTuple):
     Attributes:
         pictures: title -> float (3, H, W) in [0, 1]: what it is given, its own picture where it makes one, and where it looks.
         probability: (K,), sums to 1.
+        note: why there is no map of where it looks; "" where there is one.
 
     Explained in: book/playground.ipynb
     """
 
     pictures: dict[str, Tensor]
     probability: Tensor
+    note: str = ""
 
 
 def load_readers(folder: Path = WEIGHTS) -> dict[str, Trained]:
@@ -76,7 +81,7 @@ def who_is_there(readers: Mapping[str, Trained], folder: Path = WEIGHTS) -> str:
 def look(reader: Trained, picture: Tensor, eyes: Eyes, spoil: str = "") -> Look:
     """Cut the face out as the recognizer expects it, spoil it, restore it where the method can, and recognize it.
 
-    The map is Grad-CAM's, of the likeliest expression.
+    The map is Grad-CAM's, of the likeliest expression; where it is zero everywhere, a note stands in its place.
 
     Args:
         picture: uint8 (3, H, W), a drawn face or a photo; eyes: where they are in it.
@@ -95,9 +100,13 @@ def look(reader: Trained, picture: Tensor, eyes: Eyes, spoil: str = "") -> Look:
     pictures = {"given": large} | {title: seen.maps[name] for name, title in EXTRA.items() if name in seen.maps}
     cascade = isinstance(reader.method, Cascade)
     inner, read = (reader.method.recognizer, seen.maps["restored"]) if cascade else (reader.method, image)
-    pictures["looks at"] = _overlay(upsample(read, size), grad_cam(inner, read, label))
+    heat, note = grad_cam(inner, read, label), ""
+    if heat.any():
+        pictures["looks at"] = _overlay(upsample(read, size), heat)
+    else:
+        note = NO_SEGMENT if reader.about["method"] == "err_net" and label == Emotion.NEUTRAL else NO_MAP
     shown = {title: x.detach()[0].expand(3, -1, -1) for title, x in pictures.items()}
-    return Look(shown, seen.logits.softmax(1)[0].detach())
+    return Look(shown, seen.logits.softmax(1)[0].detach(), note)
 
 
 def spoiled(image: Tensor, text: str) -> Tensor:
@@ -116,7 +125,7 @@ def as_html(picture: Tensor, alt: str, width: int = 112) -> str:
     """
     file = io.BytesIO()
     image = Image.fromarray(_pixels(picture))
-    image.thumbnail((2 * width, 2 * width))
+    image.thumbnail((2 * width, image.height))
     image.save(file, "PNG")
     source = base64.b64encode(file.getvalue()).decode()
     style = f"width:{width}px;image-rendering:pixelated"
@@ -147,6 +156,8 @@ def card_html(title: str, reader: Trained, seen: Look) -> str:
         f'<figure style="margin:0">{as_html(x, f"{title}: {name}")}<figcaption>{name}</figcaption></figure>'
         for name, x in seen.pictures.items()
     ]
+    if seen.note:
+        pictures.append(f'<div style="width:112px;font-size:smaller">{seen.note}</div>')
     head = f"<div><b>{html.escape(title)}</b>: {said}</div>"
     row = f'<div style="display:flex;gap:6px;flex-wrap:wrap">{"".join(pictures)}</div>'
     colour = COLOURS[reader.about["method"]]
@@ -158,7 +169,7 @@ def still(looks: Mapping[str, tuple[Trained, Look]]) -> Figure:
 
     Explained in: book/playground.ipynb
     """
-    most = max((len(seen.pictures) for _, seen in looks.values()), default=1)
+    most = max((len(seen.pictures) + bool(seen.note) for _, seen in looks.values()), default=1)
     ratios = [1] * most + [1.5]
     figure, axes = plt.subplots(
         max(len(looks), 1), most + 1, figsize=(7.2, 1.75 * max(len(looks), 1)), squeeze=False, width_ratios=ratios
@@ -171,6 +182,8 @@ def still(looks: Mapping[str, tuple[Trained, Look]]) -> Figure:
         for ax, (name, picture) in zip(line, seen.pictures.items(), strict=False):
             ax.imshow(_pixels(picture))
             ax.set_title(name, fontsize=9)
+        if seen.note:
+            line[len(seen.pictures)].text(0, 0.5, fill(seen.note, 16), va="center", fontsize=8, color="#6b6b6b")
         _bars(line[-1], title, seen.probability, COLOURS[reader.about["method"]])
     return figure
 

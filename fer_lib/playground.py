@@ -13,13 +13,15 @@ from fer_lib.data.faces import AU_NAMES, PROTOTYPES, draw_faces, sample_people
 from fer_lib.emotions import NAMES, Emotion
 from fer_lib.errors import FerError
 from fer_lib.looks import as_html, bars_html, card_html, look, spoiled, who_is_there
-from fer_lib.photo import Eyes, cut_out, eyes_in_the_middle, eyes_of_drawn, find_eyes, frame, read_photo
+from fer_lib.photo import CLOSEST, Eyes, cut_out, eyes_in_the_middle, eyes_of_drawn, find_eyes, frame, read_photo
 from fer_lib.show import COLOURS
 from fer_lib.trained import Trained
 
 DRAWN = 192  # pixels of a drawn face
 READ = 64  # pixels at which a spoiled face is shown where nobody reads it
-SHOWN = 320  # pixels of a photo as it is shown
+SHOWN = 320  # pixels of the shorter side of a photo as it is shown
+LONGEST = 960  # pixels of the longer side of a photo as it is shown
+ACCEPTED = ".bmp,.jpg,.jpeg,.png,.tif,.tiff"  # as fer_lib.photo.read_photo
 FOUND = "A face was found: move the two marks until they lie on the eyes."
 NOT_FOUND = "No face was found: move the two marks onto the eyes with the sliders."
 ONE_SIDED = (Emotion.CONTEMPT,)
@@ -105,11 +107,11 @@ def photo_reader(readers: Mapping[str, Trained]) -> widgets.Widget:
 
     Explained in: book/playground.ipynb
     """
-    upload = widgets.FileUpload(accept="image/*", multiple=False, description="Choose a photo")
+    upload = widgets.FileUpload(accept=ACCEPTED, multiple=False, description="Choose a photo")
     dark, small = spoiling()
     x, y, apart, turn = (
         widgets.FloatSlider(0, min=low, max=high, step=0.5, description=name, continuous_update=False, style=_WIDE)
-        for name, low, high in (("eyes: across", 0, 1), ("eyes: down", 0, 1), ("eyes: apart", 1, 2), ("eyes: turn", -45, 45))
+        for name, low, high in (("eyes: across", 0, 1), ("eyes: down", 0, 1), ("eyes: apart", CLOSEST, 2 * CLOSEST), ("eyes: turn", -45, 45))
     )
     told, marked, said = widgets.HTML("No photo yet."), widgets.HTML(), widgets.HTML()
     below = widgets.VBox([x, y, apart, turn, dark, small, marked, said], layout={"display": "none"})
@@ -132,7 +134,7 @@ def photo_reader(readers: Mapping[str, Trained]) -> widgets.Widget:
             told.value = FOUND if found else NOT_FOUND
             height, width = photo.shape[1:]
             with _held(draw, x, y, apart, turn):
-                x.max, y.max, apart.max = width, height, max(width, height)
+                x.max, y.max, apart.max = width, height, max(width, height, 2 * CLOSEST)
                 x.value, y.value, apart.value, turn.value = found or eyes_in_the_middle(photo)
             draw()
             below.layout.display = ""
@@ -162,7 +164,8 @@ def marked_html(photo: Tensor, eyes: Eyes) -> str:
     Explained in: book/playground.ipynb
     """
     height, width = photo.shape[1:]
-    shown, radius = max(SHOWN, SHOWN * width // height), 0.08 * eyes.apart
+    scale = min(SHOWN / min(height, width), LONGEST / max(height, width))
+    shown, radius = max(1, round(scale * width)), 0.08 * eyes.apart
     points = " ".join(f"{p.real + 0.5:.1f},{p.imag + 0.5:.1f}" for p in frame(eyes, "faces"))
     line = f'fill="none" stroke-width="{max(width, height) / 250:.1f}"'
     marks = "".join(f'<circle cx="{e.real + 0.5:.1f}" cy="{e.imag + 0.5:.1f}" r="{radius:.1f}" stroke="#e69f00" {line}/>' for e in eyes.both())

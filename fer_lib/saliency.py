@@ -62,7 +62,7 @@ def replacement_curves(shares: Sequence[float], panels: Mapping[str, Mapping[str
 
     Args:
         shares: of the pixels that are replaced.
-        panels: title -> order -> (N, len(shares)).
+        panels: title -> order -> (N, len(shares)); faces of NaN are left out.
 
     Explained in: book/explain.ipynb
     """
@@ -70,7 +70,7 @@ def replacement_curves(shares: Sequence[float], panels: Mapping[str, Mapping[str
     for ax, (title, orders) in zip(axes[0], panels.items(), strict=True):
         for (name, curve), (colour, dash), mark in zip(orders.items(), _LINES, _MARKS, strict=False):
             x = [100 * share for share in shares]
-            ax.plot(x, 100 * curve.mean(0), color=colour, ls=dash, marker=mark, ms=4, label=name)
+            ax.plot(x, 100 * curve.nanmean(0), color=colour, ls=dash, marker=mark, ms=4, label=name)
         ax.set(title=title, xlabel="pixels replaced (%)", ylim=(0, 100))
     axes[0, 0].set_ylabel("probability of the answer (%)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower center", ncols=3)
@@ -99,7 +99,7 @@ def forgetting(parts: Sequence[str], found: Mapping[str, Sequence[float]], level
 
 
 def difference_sentence(first: Tensor, second: Tensor, names: tuple[str, str], unit: str, factor: float = 100) -> str:
-    """Two measurements of the same faces in words, whichever way they differ; of one trained network, and it says so.
+    """Two measurements of the same faces in words, whichever way they differ; of one trained network each.
 
     Args:
         first, second: (N,), paired; faces without one of them are left out.
@@ -112,5 +112,9 @@ def difference_sentence(first: Tensor, second: Tensor, names: tuple[str, str], u
         return f"{names[0]} and {names[1]}: too few faces of this run have both."
     one, other = (factor * x[known].mean() for x in (first, second))
     gap, low, high = over_faces(factor * (first - second))
-    side = "more" if low > 0 else "less" if high < 0 else "no clear difference"
-    return f"{names[0]} {one:.0f}, {names[1]} {other:.0f} {unit}: {side} ({gap:+.0f} [{low:+.0f}, {high:+.0f}], {int(known.sum())} faces)."
+    nearest = low if low > 0 else -high if high < 0 else 0.0  # the end of the interval that is nearest to zero
+    digits = next((d for d in range(4) if round(nearest, d)), None)  # as few as tell it from zero
+    side = "no clear difference" if digits is None else "more" if low > 0 else "less"
+    gap, low, high = (f"{x:+.{digits or 0}f}" for x in (gap, low, high))
+    one, other = (f"{x:.{digits or 0}f}" for x in (one, other))
+    return f"{names[0]} {one}, {names[1]} {other} {unit}: {side} ({gap} [{low}, {high}], {int(known.sum())} faces)."

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from kept_cases import untrained
 from test_explain import some_method
 from torch import nn
 
 from fer_lib.causes import (
     area_under,
+    before_training,
     blurred,
     centre_blob,
     parts_from_the_top,
@@ -18,7 +20,10 @@ from fer_lib.causes import (
 )
 from fer_lib.errors import FerError
 from fer_lib.explain import grad_cam
+from fer_lib.kept import kept_recognizers, load_recognizer
 from fer_lib.methods.method import Prediction
+from fer_lib.run import WEIGHTS
+from fer_lib.trained import rebuild
 
 
 class Corner(nn.Module):
@@ -42,6 +47,13 @@ def test_deletion_and_insertion_by_hand():
     assert late[0].tolist() == pytest.approx([16 / 17, 16 / 17, 16 / 17, 16 / 17, 1 / 2])
     rise = replacement_curve(Corner(), dark, image, right, label, shares)
     assert rise[0].tolist() == pytest.approx([1 / 2, 2 / 3, 16 / 17, 16 / 17, 16 / 17])
+
+
+def test_a_map_that_is_zero_everywhere_has_no_curve():
+    image, maps = torch.ones(2, 3, 4, 4), torch.zeros(2, 4, 4)
+    maps[1, 0, 0] = 1
+    worth = area_under(replacement_curve(Corner(), image, torch.zeros_like(image), maps, torch.tensor([1, 1])))
+    assert worth.isnan().tolist() == [True, False]
 
 
 def test_area_under_a_curve_by_hand():
@@ -84,17 +96,43 @@ def test_parts_are_forgotten_from_the_top():
     assert held == sum(p.numel() for p in method.parameters())
     before = {name: x.clone() for name, x in method.state_dict().items()}
     changed = []
-    for _, network in randomized(method):
+    for _, network in randomized(method, some_method("baseline", seed=1)[0]):
         now = network.state_dict()
         changed.append({name.split(".")[0] if name.startswith("head") else name.split(".")[2] for name in now if not torch.equal(now[name], before[name])})
     assert changed[0] == {"head"} and changed[1] == {"head", "layer4"} and {"layer1", "conv1"} <= changed[5]
     assert all(torch.equal(x, before[name]) for name, x in method.state_dict().items())
 
 
+def learned(network: nn.Module) -> dict[str, torch.Tensor]:
+    """All that training changes: weights, and the statistics of batch norm; not a bias that a softmax takes out again."""
+    statistics = {name: x for name, x in network.named_buffers() if "running_" in name}
+    return {name: x for name, x in network.named_parameters() if name != "weigher.score.bias"} | statistics
+
+
+@pytest.mark.parametrize("path", kept_recognizers(WEIGHTS), ids=lambda path: path.stem)
+def test_no_part_of_a_kept_network_is_remembered(path):
+    method, _, about = load_recognizer(path)
+    trained, named = learned(method), [part for part, _ in parts_from_the_top(method)]
+    for k, (part, network) in enumerate(randomized(method, before_training(about))):
+        gone = {id(x) for _, modules in parts_from_the_top(network)[: k + 1] for module in modules for x in learned(module).values()}
+        kept = {name for name, x in learned(network).items() if torch.equal(x, trained[name])}
+        assert part == named[k] and kept == {name for name, x in learned(network).items() if id(x) not in gone}
+
+
+def test_what_has_learned_nothing_is_no_start_of_a_run():
+    about = untrained("lnl", "N4").about
+    one, again, other = before_training(about), before_training(about), before_training(about, seed=1)
+    assert torch.equal(one.weigher.position, again.weigher.position)
+    torch.manual_seed(0)
+    for network in (other, rebuild(about)[0]):
+        assert not torch.equal(one.weigher.position, network.weigher.position) and not torch.equal(one.head.weight, network.head.weight)
+    assert not one.training and not one.weigher.score.weight.any()  # it begins at zero, as before a training
+
+
 def test_the_map_of_a_network_that_forgot_is_another_one():
     method, data = some_method("baseline")
     own = grad_cam(method, data.image, data.label)
-    for _, network in randomized(method, seed=3):
+    for _, network in randomized(method, some_method("baseline", seed=3)[0]):
         assert not torch.allclose(own, grad_cam(network, data.image, data.label), atol=0.05)
 
 

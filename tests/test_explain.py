@@ -74,8 +74,8 @@ def test_batch_of_one_never_changes_a_decision():
     assert torch.equal(add_batch_mean(logits, torch.arange(50), 1, bias).argmax(1), logits.argmax(1))
 
 
-def some_method(name, row=""):
-    torch.manual_seed(0)
+def some_method(name, row="", seed=0):
+    torch.manual_seed(seed)
     kind = METHODS[name]
     switches = {k: v for k, v in kind.ROWS.get(row, {}).items() if k in {f.name for f in fields(kind.Switches)}}
     method = kind(kind.Switches(**switches), Backbone("resnet10_narrow", 2, size=32), 8).train()

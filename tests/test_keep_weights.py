@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from fer_lib.emotions import NAMES
 from fer_lib.errors import FerError
+from fer_lib.evaluate import Scores
 from fer_lib.kept import SUMS, load_recognizer, recognizer_path
 from fer_lib.parameters import Parameters
 from fer_lib.run import run
@@ -38,6 +40,8 @@ def test_a_run_is_kept_with_its_card(tool, done, tmp_path, monkeypatch):
     assert f"`{path.name}`" in card and "Measured with the rounded weights" in card and "24 faces of the test split" in card
     assert f"changed: `{TINY}`" in card and "degraded: `low_light:mixed`" in card
     assert all(f"| {name} |" in card for name in ("accuracy", "macro recall", "calibration error", "happiness", "contempt"))
+    assert "| accuracy | " in card and card.count(" | 24 |") == 3 and card.count(" | 3 |") == 8  # faces of each figure
+    assert "Nothing was chosen on these faces." in card
     assert path.stat().st_size < 0.35 * done.path.with_suffix(".safetensors").stat().st_size
 
 
@@ -48,6 +52,25 @@ def test_photographs_that_are_not_at_hand_have_the_records_figures(tool, done, t
     card = tool.section(recognizer_path("ll_fer", "A7", "faces", tmp_path), Parameters(**WHICH), record, "")
     assert "Figures of the record, of the weights before rounding" in card
     assert f"| accuracy | {100 * record.metrics['accuracy']:.1f} |" in card
+    assert "because the test part was not at hand" in card and "chosen by looking at these same faces" in card
+
+
+def test_an_interval_is_given_only_where_there_is_one(tool):
+    right = {"happiness": 40, "surprise": 20, "fear": 0, "contempt": 10}
+    confusion = [[0] * 8 for _ in range(8)]
+    values, intervals = {"accuracy": 0.5}, {"accuracy": (0.4, 0.6)}
+    for name, faces in {"happiness": 60, "surprise": 20, "fear": 40, "contempt": 26}.items():
+        k = NAMES.index(name)
+        confusion[k][k], confusion[k][0] = right[name], faces - right[name]
+        values[f"recall_{name}"], intervals[f"recall_{name}"] = right[name] / faces, (0.1, 0.9)
+    lines = tool.figures_table(Scores(values, intervals, confusion)).splitlines()
+    assert lines[2:] == [
+        "| accuracy | 50.0 | 40.0 to 60.0 | 146 |",
+        "| happiness | 66.7 | 10.0 to 90.0 | 60 |",
+        "| surprise | 100.0 | none: every face was named right | 20 |",
+        "| fear | 0.0 | none: no face was named right | 40 |",
+        "| contempt | 38.5 | none: too few faces | 26 |",
+    ]
 
 
 def test_what_is_missing_stale_or_too_large_is_said(tool, done, tmp_path, monkeypatch):

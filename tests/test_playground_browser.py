@@ -77,13 +77,21 @@ def opened(lab):
     expect.set_options(timeout=5_000)
 
 
-def test_a_slider_moves_the_face(opened):
+def test_boxes_and_links_are_shown_as_in_the_book(opened):
     page, _ = opened
-    face = page.get_by_alt_text("The face as you have moved it")
-    before = face.get_attribute("src")
-    page.locator(".widget-hslider", has_text="AU4 brow lowerer").locator(".noUi-handle").press("ArrowRight")
+    box = page.locator("aside", has_text="In this chapter")
+    expect(box).to_be_visible()
+    expect(box.get_by_role("link", name="faces.ipynb")).to_be_visible()
+
+
+def test_a_slider_moves_the_face_and_the_bars(opened):
+    page, _ = opened
+    face, bars = page.get_by_alt_text("The face as you have moved it"), page.locator("table.prediction").first
+    before, shown = face.get_attribute("src"), bars.inner_html()
+    page.locator(".widget-hslider", has_text="AU4 brow lowerer").locator(".noUi-handle").press("End")
     expect(face).not_to_have_attribute("src", before)
-    assert page.locator("table.prediction").first.locator("tr").count() == 8
+    expect(bars).not_to_have_js_property("innerHTML", shown)
+    assert bars.locator("tr").count() == 8
 
 
 def test_a_face_is_darkened_and_read_again(opened):
@@ -103,7 +111,7 @@ def test_an_uploaded_photo_is_read(opened, tmp_path):
     expect(page.get_by_text("A face was found")).to_be_visible()
     photo = page.get_by_alt_text("Your photo, with two marks for the eyes")
     expect(photo).to_be_visible()
-    card = page.get_by_alt_text("Plain R0, photographs: looks at")
+    card = page.get_by_alt_text("Plain R0, photographs: given")
     expect(card).to_be_visible()
     assert page.locator("table.prediction").count() == before + 7
     source = card.get_attribute("src")

@@ -53,3 +53,15 @@ def test_a_difference_is_said_whichever_way_it_falls():
     gone = torch.tensor([float("nan"), float("nan"), 1.0])
     assert saliency.difference_sentence(gone, low, ("a", "b"), "points") == "a and b: too few faces of this run have both."
     assert "2 faces)" in saliency.difference_sentence(torch.tensor([0.5, float("nan"), 0.6]), low, ("a", "b"), "points")
+
+
+def test_a_tiny_difference_is_not_rounded_away():
+    first = torch.tensor([0.5010, 0.5012, 0.5011, 0.5010])
+    assert "a 50.1, b 50.0 points: more (+0.1 [+0.1, +0.1], 4 faces)" in saliency.difference_sentence(first, torch.full((4,), 0.5), ("a", "b"), "points")
+    same = torch.tensor([0.5, 0.6, 0.7])
+    assert "no clear difference (+0 [" in saliency.difference_sentence(same + torch.tensor([1.0, 1.1, 1.0]) * 1e-6, same, ("a", "b"), "points")
+
+
+def test_curves_leave_out_faces_without_one():
+    curve = torch.tensor([[1.0, 0.0], [float("nan"), float("nan")]])
+    assert saliency.replacement_curves((0.0, 1.0), {"deletion": {"a": curve}}).axes[0].lines[0].get_ydata().tolist() == [100, 0]

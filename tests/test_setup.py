@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 CONDA_NAMES = {"playwright": "playwright-python", "snakemake": "snakemake-minimal", "torch": "pytorch"}
-BY_PIP = {"axe-playwright-python", "sphinx-mathjax-offline"}  # come with fer_lib itself; not known to be on conda-forge
+BY_PIP = {"axe-playwright-python", "jupyterlab-myst", "sphinx-mathjax-offline"}  # come with fer_lib itself; not known to be on conda-forge
 
 
 def text(name: str) -> str:
