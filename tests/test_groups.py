@@ -112,10 +112,13 @@ def test_the_summary_of_the_chapter_holds_in_the_records():
     def tone(method, row):
         return groups.recall_by_group([r for r in kept if r.method == method], row, "tone")
 
-    light = [tone(*which) for which in (("baseline", "R0"), ("clcl", "B0"), ("clcl", "B4"), ("lnl", "N0"), ("lnl", "N4"))]
+    rows = (("baseline", "R0"), ("clcl", "B0"), ("clcl", "B4"), ("err_net", "E0"), ("err_net", "E5"), ("lnl", "N0"), ("lnl", "N4"))
+    light = [tone(*which) for which in rows]
     below = [any(found.gaps["darkest third", other][2] < 0 for other in ("lightest third", "middle third")) for found in light]
     assert sum(below) > len(light) / 2
     dark = tone("ll_fer", "A1")
+    low, high = groups.widened(light[0], dark)[1:]
+    assert low < 0 < high  # untouched: not clear
     for row in ("A3", "A5-stretch", "A7"):  # each helps the average, and the darkest third less than the lightest
         helped = tone("ll_fer", row)
         assert all(helped.recall[name][0] > dark.recall[name][0] for name in helped.recall)
