@@ -1,4 +1,6 @@
-"""Fill .venv once: what requirements.lock pins, and fer_lib itself. `make` calls it before every target.
+"""Fill .venv once: what requirements.lock pins, fer_lib itself, and one setting of JupyterLab.
+
+`make` calls it before every target.
 
 The stamp in .venv is written last and holds a hash of what was asked for, so
 that a second call returns at once, a change of the pins installs the change,
@@ -8,6 +10,7 @@ and a half-finished installation is never taken for a whole one.
 import errno
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -28,6 +31,8 @@ MODULES = {
 NETWORK = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeout|Read timed out|ProxyError|SSLError|Max retries"
 )
+# Without it, JupyterLab drops an upload above 10 MB and says nothing: playground.ipynb takes photos.
+JUPYTER = {"ServerApp": {"tornado_settings": {"websocket_max_message_size": 100_000_000}}}
 LARGE = re.compile(r"(Downloading|Using cached) (\S+?)-(\d[^-]*)-\S+ \(((?:\d+\.\d GB)|(?:\d{2,}\.\d MB))\)")
 
 
@@ -37,7 +42,7 @@ class SetupError(Exception):
 
 def wanted(root: Path) -> str:
     """Where it is installed, and a hash of what."""
-    key = hashlib.sha256()
+    key = hashlib.sha256(json.dumps(JUPYTER).encode())
     for name in ("requirements.lock", "pyproject.toml"):
         key.update((root / name).read_bytes())
     return f"{root}\n{key.hexdigest()}\n"
@@ -116,6 +121,12 @@ def run_pip(root: Path) -> None:
         raise SetupError(sentence)
 
 
+def set_up_jupyter(root: Path) -> None:
+    folder = root / ".venv" / "etc" / "jupyter"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "jupyter_server_config.json").write_text(json.dumps(JUPYTER))
+
+
 def install(root: Path) -> None:
     if is_done(root):
         return
@@ -137,6 +148,7 @@ def install(root: Path) -> None:
     if fresh and subprocess.run([sys.executable, "-m", "venv", venv]).returncode:
         raise SetupError("The virtual environment could not be made; the reason is above.")
     run_pip(root)
+    set_up_jupyter(root)
     (venv / "installed").write_text(wanted(root))
     unfinished.unlink()
     print(f"Installed in {time.monotonic() - start:.0f} s.", flush=True)
