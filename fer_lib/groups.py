@@ -25,8 +25,8 @@ TRAITS: dict[str, tuple[str, ...]] = {
     "male": ("female", "male"),
 }
 DRAWS = 1000
-# What a person's colours are made of: with these of another, the bones, the features and the movements stay.
-COLOURING = ("tone", "skin", "lips", "hair", "whiskers", "brow", "iris", "freckles")
+# What a person's colours are made of, part by part: with these of another, the bones, the features and the movements stay.
+COLOURING = {"skin": ("tone", "skin", "freckles"), "lips": ("lips",), "hair": ("hair", "whiskers", "brow"), "eyes": ("iris",)}
 Interval = tuple[float, float, float]  # value, low, high
 
 
@@ -99,7 +99,7 @@ def recall_by_group(records: Sequence[Record], row: str, trait: str) -> Groups |
     return _resampled({name: (hits, group == g) for g, name in enumerate(TRAITS[trait])}, label, people)
 
 
-def repainted(persons: int, size: int, shown: float = 1.0) -> dict[str, FaceSet]:
+def repainted(persons: int, size: int, shown: float = 1.0, parts: Sequence[str] = tuple(COLOURING)) -> dict[str, FaceSet]:
     """Drawn test persons with the colours of three others each: of a light, a medium and a dark one.
 
     Nothing else differs: person, expression, pose, light and background are the same three times.
@@ -108,6 +108,7 @@ def repainted(persons: int, size: int, shown: float = 1.0) -> dict[str, FaceSet]
         persons: how many, each with all eight emotions.
         size: pixels of a side.
         shown: factor of all action units; at 0 the faces are at rest.
+        parts: of ``COLOURING``, whose colours are lent; the others are the person's own.
 
     Returns:
         The group as in ``TRAITS["tone"]`` -> its ``8 * persons`` faces.
@@ -122,7 +123,7 @@ def repainted(persons: int, size: int, shown: float = 1.0) -> dict[str, FaceSet]
     pool = sample_people(torch.arange(3 * persons) * len(SPLITS) + split)
     thirds, made = pool["tone"].argsort().chunk(3), {}
     for name, donors in zip(TRAITS["tone"], thirds, strict=True):
-        lent = {part: pool[part][donors].repeat_interleave(classes, 0) for part in COLOURING}
+        lent = {trait: pool[trait][donors].repeat_interleave(classes, 0) for part in parts for trait in COLOURING[part]}
         image = draw_faces(people | lent, shown * units, view, size).image
         images = (image * 255).round().to(torch.uint8)
         made[name] = FaceSet(name="faces", split="test", fingerprint="repainted", images=images, labels=labels, subjects=subjects)

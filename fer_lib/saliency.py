@@ -115,6 +115,6 @@ def difference_sentence(first: Tensor, second: Tensor, names: tuple[str, str], u
     nearest = low if low > 0 else -high if high < 0 else 0.0  # the end of the interval that is nearest to zero
     digits = next((d for d in range(4) if round(nearest, d)), None)  # as few as tell it from zero
     side = "no clear difference" if digits is None else "more" if low > 0 else "less"
-    gap, low, high = (f"{x:+.{digits or 0}f}" for x in (gap, low, high))
-    one, other = (f"{x:.{digits or 0}f}" for x in (one, other))
+    gap, low, high = (f"{x:+z.{digits or 0}f}" for x in (gap, low, high))
+    one, other = (f"{x:z.{digits or 0}f}" for x in (one, other))
     return f"{names[0]} {one}, {names[1]} {other} {unit}: {side} ({gap} [{low}, {high}], {int(known.sum())} faces)."

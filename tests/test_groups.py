@@ -79,6 +79,15 @@ def test_repainted_people_differ_in_their_colours_alone():
     assert rim.float().mean() > 0.5
 
 
+def test_one_part_alone_is_repainted():
+    whole, own = groups.repainted(4, size=32)["darkest third"].images, groups.repainted(4, size=32, parts=())["darkest third"].images
+    assert torch.equal(own, groups.repainted(4, size=32, parts=())["lightest third"].images)
+    changed = {part: (groups.repainted(4, size=32, parts=[part])["darkest third"].images != own).float().mean().item() for part in groups.COLOURING}
+    assert changed["skin"] > max(changed["lips"], changed["eyes"]) and min(changed.values()) > 0
+    one_by_one = groups.repainted(4, size=32, parts=list(groups.COLOURING))["darkest third"].images
+    assert torch.equal(one_by_one, whole) and not torch.equal(whole, groups.repainted(4, size=32, parts=["skin"])["darkest third"].images)
+
+
 def test_repainted_recall_pairs_the_same_people():
     faces = groups.repainted(6, size=32)["lightest third"]
     right = torch.ones(len(faces), dtype=torch.bool)

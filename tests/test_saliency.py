@@ -48,6 +48,7 @@ def test_forgetting_begins_with_the_trained_network():
 def test_a_difference_is_said_whichever_way_it_falls():
     high, low = torch.tensor([0.5, 0.6, 0.7]), torch.tensor([0.1, 0.21, 0.3])
     assert ": more (+40 [" in saliency.difference_sentence(high, low, ("a", "b"), "points")
+    assert saliency.difference_sentence(-low / 100, high, ("a", "b"), "points").startswith("a 0, b 60 points")
     assert ": less (-40 [" in saliency.difference_sentence(low, high, ("a", "b"), "points")
     assert "no clear difference" in saliency.difference_sentence(high, high.flip(0), ("a", "b"), "points")
     gone = torch.tensor([float("nan"), float("nan"), 1.0])
