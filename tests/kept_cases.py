@@ -21,7 +21,7 @@ def untrained(method: str, row: str, dataset: str = "faces") -> Trained:
     return Trained(network.eval(), recipe, about)
 
 
-def kept(folder: Path, rows=(*ROWS, ("baseline", "R0", "ferplus"))) -> Path:
+def kept(folder: Path, rows=(*ROWS, ("baseline", "R0", "ferplus"), ("ll_fer", "A7", "ferplus"))) -> Path:
     """Such networks, kept in ``folder``."""
     for which in rows:
         keep(untrained(*which), recognizer_path(*which[:2], which[2] if len(which) > 2 else "faces", folder))

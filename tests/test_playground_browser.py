@@ -115,7 +115,7 @@ def test_an_uploaded_photo_is_read(opened, tmp_path):
     expect(photo).to_be_visible()
     card = page.get_by_alt_text("Plain R0, photographs: given")
     expect(card).to_be_visible()
-    assert page.locator("table.prediction").count() == before + 7
+    assert page.locator("table.prediction").count() == before + 8
     source = card.get_attribute("src")
     page.locator(".widget-hslider", has_text="eyes: apart").locator(".noUi-handle").press("PageUp")
     expect(card).not_to_have_attribute("src", source)

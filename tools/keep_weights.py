@@ -38,6 +38,7 @@ RECOGNIZERS = (
     {"method": "err_net", "row": "E5", **_SMALL},
     {"method": "lnl", "row": "N4", **_SMALL},
     {"method": "baseline", "row": "R0", "dataset": "ferplus", "profile": "laptop", **_SMALL},
+    {"method": "ll_fer", "row": "A7", "dataset": "ferplus", "profile": "laptop", **_SMALL},
 )
 CARD = """# Restorers that come with the book
 
@@ -163,7 +164,7 @@ def section(path: Path, parameters: Parameters, record: Record, data: str) -> st
         data=DATA[record.dataset], faces=f"{given['train_images']:,}" if given["train_images"] else "All",
         epochs=given["epochs"], spoiled=f", degraded: `{given['degrade']}`" if given["degrade"] else "",
         licence=LICENCE[record.dataset], limits=LIMITS[record.dataset],
-        measured=f"{measured}; {len(record.labels):,} faces of the {record.split} split",
+        measured=f"{measured}; {len(record.labels):,} faces of the {record.split} split" + (", degraded alike" if given["degrade"] else ""),
         chosen=CHOSEN[record.dataset], table=figures_table(scores),
     )  # fmt: skip
 
