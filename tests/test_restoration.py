@@ -1,10 +1,13 @@
 """What the chapters on restorers say and draw follows the records, whichever way they fall, and without any."""
 
+import re
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from rendered import ROOT
 
 from fer_lib import restoration, versus
 from fer_lib.explain import wanted_change
@@ -175,3 +178,10 @@ def test_signed_maps_show_both_and_say_what_the_colours_mean():
     assert [ax.get_title() for ax in figure.axes[:3]] == list("abc")
     assert figure.axes[5].images[0].get_clim() == (-1, 1) and np.allclose(figure.axes[5].images[0].get_array(), 1)
     assert [t.get_text() for t in figure.axes[-1].get_yticklabels()] == ["darker", "as it is", "brighter"]
+
+
+def test_a_column_in_percent_shows_percent():
+    """A figure without a slash that is no metric is shown as recorded: a share, that is, and no percentage."""
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "book").glob("*.ipynb"))
+    columns = re.findall(r'"([^"]*)\\": \(\\"([^"]+)\\", \d\)', text)
+    assert len(columns) > 60 and {name for title, name in columns if "(%)" in title and "/" not in name} <= {"accuracy", "macro_recall"}

@@ -40,6 +40,23 @@ def test_the_cascades_stand_in_the_order_that_the_papers_claim(method, rows):
     assert min(map(len, runs)) >= 3 and means == sorted(means)
 
 
+EXPRESSION_TAKEN_OFF = {
+    "nearer to the truth than the mean residual of the class": lambda m: m["correlation"] > m["correlation_mean"] > 0,
+    "nearer to the neutral face than both floors": lambda m: m["psnr_estimate"] > max(m["psnr_input"], m["psnr_mean"]),
+    "called neutral three times as often": lambda m: m["called_neutral"]["estimate"] >= 3 * m["called_neutral"]["input"],
+    "the person is still found": lambda m: m["person"]["true"] - m["person"]["estimate"] <= 0.05,
+    "something is removed, and next to nothing from the twins": lambda m: m["size"] > 0.5 and m["calm"] < 0.1,
+    "landmarks beat no motion": lambda m: m["landmark_error"] < m["landmark_zero"],
+    "mouth corners": lambda m: min(m["corners"]["happiness up"], m["corners"]["sadness down"]) > 0.5,
+}
+
+
+@pytest.mark.parametrize("name", EXPRESSION_TAKEN_OFF)
+def test_err_net_takes_the_expression_off_with_every_seed(name):
+    runs = read_records(method="err_net", row="E5", dataset="faces", profile="quick", split="test")
+    assert len(runs) >= 3 and all(EXPRESSION_TAKEN_OFF[name](r.mechanism) for r in runs)
+
+
 def test_the_baseline_is_as_hard_as_the_book_says():
     """70 to 90 percent on procedural faces: hard enough to teach with."""
     for r in read_records(method="baseline", row="R0", dataset="faces", profile="quick"):

@@ -91,9 +91,21 @@ def test_people_are_looked_for_among_other_pictures(faces):
     found, shown = found_by(faces, 1.0), faces.labels != 0
     shares = _of_the_person(found, faces.subjects, shown)["person"]
     assert shares["estimate"] == pytest.approx(shares["true"]) and set(shares) == {"input", "estimate", "true"}
+    another = _of_the_person(found._replace(estimate=found.rest.roll(4, 0)), faces.subjects, shown)["person"]
+    assert another == shares | {"estimate": 0} and shares["true"] > 0.5
     once = _of_the_person(found, torch.arange(len(faces)), shown)["person"]
     assert set(once) == {"input", "estimate"} and once["estimate"] == 1
     assert _of_the_person(found, None, shown) == {}
+
+
+def knows(pictures):
+    """A judge that calls neutral what is one of the pictures, and nothing else."""
+
+    def judge(images):
+        nearest = (images[:, None] - pictures).abs().amax((2, 3, 4)).amin(1)
+        return Prediction(torch.stack([torch.full_like(nearest, 1e-4), nearest], 1))
+
+    return judge
 
 
 def test_a_networks_own_figures(faces, method):
@@ -113,6 +125,12 @@ def test_a_networks_own_figures(faces, method):
     assert figures["lengths"]["neutral"] == pytest.approx(lengths[faces.labels == 0].mean(0).tolist(), abs=1e-4)
     assert {"expression", "person", "expression encoder", "person encoder", "person chance"} <= set(figures["probe"])
     assert figures["swapped"]["chance"] == pytest.approx(1 / 7) and figures["ratio"] > 0
+
+
+def test_the_judge_is_asked_of_the_estimate_itself(faces):
+    eager = build(gate="none").eval()
+    estimates = remove(eager, Loader(faces, 16)).estimate[faces.labels != 0]
+    assert measure(eager, Loader(faces, 16), knows(estimates))["called_neutral"] == {"input": 0, "estimate": 1, "true": 0}
 
 
 def test_without_a_decoder_the_code_alone_is_measured(faces):
