@@ -1,7 +1,7 @@
 """What a sweep lacks, run by Snakemake: what is finished stays, one failure is alone, and all of them end in a table.
 
-Every run is one papermill run of its method's chapter; Snakemake decides how many of them run at
-once, and where.
+Every run is one papermill run of its method's chapter, whose cells tagged ``run`` belong to it (the others
+belong to the page); Snakemake decides how many of them run at once, and where.
 """
 
 import fcntl
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from nbformat import NotebookNode
 
 from fer_lib.errors import FerError
 from fer_lib.parameters import Parameters
@@ -24,6 +25,8 @@ from fer_lib.run import RUNS
 from fer_lib.sweep import chapter, find_sweep, read_sweep
 
 SNAKEFILE = LIBRARY.parent / "Snakefile"
+# At these profiles a sweep executes a chapter from its first line to its last, else what belongs to the run.
+WHOLE = ("smoke", "page")
 LAST_LINES = 3
 FULL = 2**20
 
@@ -49,8 +52,8 @@ def unfinished(run: Parameters) -> str:
         return "fer_lib has changed"
     if record.parameters != run.meant():
         return "its parameters have changed"
-    made_by = _code(path.with_suffix(".ipynb"))
-    if made_by is not None and made_by != _code(chapter(run.method)):
+    made_by = _code(path.with_suffix(".ipynb"), run)
+    if made_by is not None and made_by != _code(chapter(run.method), run):
         return "its chapter has changed"
     return ""
 
@@ -119,7 +122,7 @@ def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
                 record.replace(record.with_suffix(".json.old"))
             record.with_suffix(".yaml").write_text(yaml.safe_dump(run.model_dump(), sort_keys=False))
             plan[key] = {
-                "chapter": str(chapter(run.method)),
+                "chapter": str(_written(run)),
                 "after": [f"{first}.json" for first in map(_key, run.recognizers().values()) if first in todo],
                 "gpu": int(run.device.startswith("cuda")),
             }
@@ -148,14 +151,33 @@ def _words_of_slurm(out: Path, run: Parameters, since: float) -> list[str]:
     return [line.strip() for line in lines if line.startswith(("srun:", "slurmstepd:"))][-LAST_LINES:]
 
 
-def _code(path: Path) -> list[str] | None:
-    """The code cells of a notebook, without those that hold parameters; ``None`` where it is absent or damaged."""
+def _written(run: Parameters) -> Path:
+    """The notebook that a run executes: its chapter, or what is written of it beside the records."""
+    if run.profile in WHOLE:
+        return chapter(run.method)
+    path = Path(run.out) / run.method / "chapter.ipynb"
+    nbformat.write(_part(nbformat.read(chapter(run.method), as_version=4), run), path)
+    return path
+
+
+def _part(notebook: NotebookNode, run: Parameters) -> NotebookNode:
+    """The notebook with those cells alone that a sweep executes."""
+    if run.profile not in WHOLE:
+        notebook.cells = [cell for cell in notebook.cells if {"parameters", "injected-parameters", "run"} & _tags(cell)]
+    return notebook
+
+
+def _code(path: Path, run: Parameters) -> list[str] | None:
+    """The code cells of a run's part of a notebook, without those that hold parameters; ``None`` where it is absent or damaged."""
     try:
-        cells = nbformat.read(path, as_version=4).cells
+        cells = _part(nbformat.read(path, as_version=4), run).cells
     except (FileNotFoundError, ValueError):
         return None
-    tags = {"parameters", "injected-parameters"}
-    return [c.source for c in cells if c.cell_type == "code" and not tags & set(c.metadata.get("tags", ()))]
+    return [c.source for c in cells if c.cell_type == "code" and not {"parameters", "injected-parameters"} & _tags(c)]
+
+
+def _tags(cell: NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", ()))
 
 
 @contextmanager

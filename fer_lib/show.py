@@ -140,7 +140,7 @@ def history(record: Record) -> Figure:
         left.plot([e["epoch"] for e in seen], [e[term] for e in seen], marker=".", label=label)
     if crowded:
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    else:
+    elif terms:
         left.legend(frameon=False, fontsize=9)
     unit = "training loss (nats)" if len(terms) == 1 else "loss terms, each in its own unit"
     # A loss may be negative: then the axis goes down to it.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import nbformat
 import yaml
 from papermill import inspect_notebook
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -137,6 +138,8 @@ def _check_chapter(method: str) -> None:
     absent = set(Parameters.model_fields) - set(inspect_notebook(str(chapter(method))))
     if absent:
         raise FerError(f"{chapter(method)} has no {', '.join(sorted(absent))} in its parameters cell: add it there.")
+    if not any("run" in cell.metadata.get("tags", ()) for cell in nbformat.read(chapter(method), as_version=4).cells):
+        raise FerError(f"{chapter(method)} has no cell tagged `run`: give this tag to what a sweep executes.")
 
 
 def _unreadable(sets: dict[tuple[str, str, str], int]) -> list[tuple[int, str]]:

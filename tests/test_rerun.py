@@ -88,6 +88,22 @@ def test_what_makes_a_record_invalid(out, place):
         assert unfinished(run) == reason
 
 
+@pytest.mark.parametrize("profile", ["smoke", "quick"])
+def test_cells_of_the_page_are_executed_at_the_smallest_profiles_alone(out, place, profile):
+    path = place(ONE.replace("smoke", profile))
+    (out / "template.json").write_text(json.dumps(template(profile)))
+    assert rerun(path, out, log=[].append) == 0 and started(out) == ["faces 0"]
+    whole = profile == "smoke"
+    executed = record_path(out, "baseline", f"R0-faces-{profile}-seed0").with_suffix(".ipynb")
+    assert (out / "page.txt").is_file() == whole and ("page.txt" in executed.read_text()) == whole
+    run, chapter = Parameters(profile=profile, out=str(out)), sweep.chapter("baseline")
+    assert unfinished(run) == ""
+    chapter.write_text(chapter.read_text().replace("page.txt", "other.txt"))
+    assert unfinished(run) == ("its chapter has changed" if whole else "")
+    chapter.write_text(chapter.read_text().replace("started.write", "started.wrote"))
+    assert unfinished(run) == "its chapter has changed"
+
+
 def test_a_chapter_that_raises_is_alone_and_what_is_finished_is_not_run_again(out, place):
     first_raises = """if str(seed) == (folder / "started.txt").read_text().split()[1]:
     raise RuntimeError("this face cannot be read")"""

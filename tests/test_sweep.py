@@ -3,15 +3,20 @@
 import shlex
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
+import torch
 from trivial_book import write_book
 
 from fer_lib import __main__ as command
+from fer_lib import run as run_module
 from fer_lib import sweep
 from fer_lib.errors import FerError
 from fer_lib.methods import METHODS
+from fer_lib.record import read_records
 from fer_lib.sweep import find_sweep, read_sweep
 
 
@@ -66,6 +71,29 @@ def test_a_chapter_must_have_every_parameter(tmp_path, monkeypatch):
     nbformat.write(notebook, path)
     with pytest.raises(FerError, match=r"baseline.ipynb has no fold in its parameters cell"):
         read_sweep(write(tmp_path, "baseline: {rows: [R0]}"), tmp_path)
+
+
+def test_a_chapter_must_say_what_belongs_to_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "CHAPTERS", write_book(tmp_path / "book", tmp_path / "runs"))
+    path = sweep.chapter("baseline")
+    path.write_text(path.read_text().replace('"run"', '"sun"'))
+    with pytest.raises(FerError, match=r"baseline.ipynb has no cell tagged `run`: give this tag"):
+        read_sweep(write(tmp_path, "baseline: {rows: [R0]}"), tmp_path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_cells_of_a_run_need_none_of_the_page(method, monkeypatch):
+    asked, record = [], read_records(method=method, dataset="faces", profile="quick")[0]
+    made = SimpleNamespace(record=record, method=torch.nn.Identity())
+    monkeypatch.setattr(run_module, "run", lambda parameters, **_: asked.append(parameters) or made)
+    cells = [c for c in nbformat.read(sweep.chapter(method), as_version=4).cells if {"parameters", "run"} & set(c.metadata.get("tags", ()))]
+    assert cells[0].source.startswith("# "), "the executed notebook has the chapter's title"
+    told = {}
+    for cell in cells:
+        if cell.cell_type == "code":
+            exec(cell.source, told)
+    assert [p.method for p in asked] == [method] and len(plt.get_fignums()) >= 1
+    plt.close("all")
 
 
 def test_unknown_sweeps_are_answered_with_the_known_ones():

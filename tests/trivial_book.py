@@ -42,7 +42,11 @@ def write_book(folder: Path, out: Path, before: str = "") -> Path:
     """The chapter ``baseline``, which does ``before`` first; its template of a record lies in ``out``, the folder of runs."""
     parameters = "\n".join(f"{name} = {value!r}" for name, value in Parameters().model_dump().items())
     code = CODE.replace("BEFORE", before)
-    cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(code)]
+    cells = [
+        nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(code, metadata={"tags": ["run"]}),
+        nbformat.v4.new_code_cell('(folder / "page.txt").touch()'),
+    ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     folder.mkdir(exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "baseline.ipynb")
@@ -51,10 +55,10 @@ def write_book(folder: Path, out: Path, before: str = "") -> Path:
     return folder
 
 
-def template() -> dict:
-    """A valid record of the baseline at smoke, seed 0."""
+def template(profile: str = "smoke") -> dict:
+    """A valid record of the baseline, seed 0."""
     record = read_records(method="baseline", row="R0", dataset="faces", profile="quick")[0]
-    changes = {"profile": "smoke", "parameters": Parameters(profile="smoke").meant(), "sources": sources("baseline", "faces")}
+    changes = {"profile": profile, "parameters": Parameters(profile=profile).meant(), "sources": sources("baseline", "faces")}
     return record.model_dump() | changes
 
 

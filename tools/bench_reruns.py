@@ -1,9 +1,9 @@
 """Time what a batch costs beyond its training, and what a second worker brings: ``python tools/bench_reruns.py``
 
-Prints, for a few runs at ``smoke`` one after another, the seconds a run that are not training: checks,
-Snakemake, papermill, imports, faces, evaluation and figures (at most 8 are asked for). Then, for longer
-runs, how many times as fast two workers of one thread are as one (at least 1.7 are asked for). The machine
-should have two cores and nothing else to do; processor seconds tell how busy it was.
+Prints, for a few runs of ``quick`` on few faces one after another, the seconds a run that are not training:
+checks, Snakemake, papermill, imports, faces, evaluation and figures (at most 8 are asked for). Then, for
+longer runs, how many times as fast two workers of one thread are as one (at least 1.7 are asked for). The
+machine should have two cores and nothing else to do; processor seconds tell how busy it was.
 """
 
 import argparse
@@ -18,6 +18,10 @@ from fer_lib.record import find_records
 from fer_lib.rerun import rerun
 
 
+# Sizes of smoke at another profile: at smoke itself a sweep executes the cells of the page, too.
+FEW = "size=48 train_images=96 val_images=64 test_images=64 epochs=2 warmup=0"
+
+
 class Cost(NamedTuple):
     """Seconds of a batch: on the clock, of the processor, and of training."""
 
@@ -26,15 +30,15 @@ class Cost(NamedTuple):
     training: float
 
 
-def batch(method: str, row: str, profile: str, runs: int, workers: int) -> Cost:
-    """Run one row with that many seeds in a new folder.
+def batch(method: str, row: str, overrides: str, runs: int, workers: int) -> Cost:
+    """Run one row with that many seeds at ``quick`` in a new folder.
 
     Raises:
         FerError: if a run failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder) / "bench.yaml", Path(folder) / "runs"
-        path.write_text(f"{method}: {{rows: [{row}], seeds: {list(range(runs))}, profile: {profile}, device: cpu}}")
+        path.write_text(f"{method}: {{rows: [{row}], seeds: {list(range(runs))}, overrides: {overrides}, device: cpu}}")
         cpu, wall = _cpu(), time.perf_counter()
         failed = rerun(str(path), out, workers)
         wall, cpu = time.perf_counter() - wall, _cpu() - cpu
@@ -53,13 +57,13 @@ def main() -> None:
     parser.add_argument("--method", default="baseline", help="whose chapter is run (default: baseline)")
     parser.add_argument("--row", default="R0", help="row of its table (default: R0)")
     parser.add_argument("--runs", type=int, default=4, help="of each batch (default: 4)")
-    parser.add_argument("--profile", default="page", help="of the longer runs (default: page)")
+    parser.add_argument("--overrides", default="train_images=1000", help="of the longer runs (default: train_images=1000)")
     options = parser.parse_args()
-    short = batch(options.method, options.row, "smoke", options.runs, 1)
+    short = batch(options.method, options.row, FEW, options.runs, 1)
     beyond = (short.wall - short.training) / options.runs
     print(f"{options.runs} short runs: {short.wall:.1f} s, {short.training:.1f} s of it training", end=": ")
     print(f"{beyond:.1f} s a run beyond its training ({short.cpu / options.runs:.1f} processor seconds a run in all)")
-    one, two = (batch(options.method, options.row, options.profile, options.runs, workers) for workers in (1, 2))
+    one, two = (batch(options.method, options.row, options.overrides, options.runs, workers) for workers in (1, 2))
     print(f"{options.runs} longer runs: one worker {one.wall:.1f} s, two workers {two.wall:.1f} s", end=": ")
     print(f"x {one.wall / two.wall:.2f} ({one.cpu:.0f} and {two.cpu:.0f} processor seconds)")
 
