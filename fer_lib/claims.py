@@ -81,7 +81,10 @@ CLAIMS: tuple[Claim, ...] = (
         "ll_fer", "The joint framework raises the accuracy.",
         (Check("A4", "A7"),), tuple(Check(row, "A7") for row in ("A7-unguided", "A5", "A5-stretch", "A3")),
     ),
-    Claim("ll_fer", "It does so for several existing recognizers.", untested="the rows of this claim have one recognizer, the baseline's; for others see *Two at once*, where they are recorded"),
+    Claim(
+        "ll_fer", "It does so for several existing recognizers.",
+        *(tuple(Check(f"{row}-{other}", f"A7-{other}") for other in ("B4", "N4")) for row in ("A4", "A7-unguided")),
+    ),
     Claim("sr_fer", "Recognizers drop rapidly on low-resolution faces.", (Check("S0", "S1", sign=-1),)),
     Claim(
         "sr_fer", "Joint learning with both consistencies raises the accuracy on restored faces.",

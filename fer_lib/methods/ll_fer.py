@@ -140,7 +140,7 @@ def _rows() -> dict[str, dict]:
         "A10-task-double": {**dark, "task": 0.4},
     }
     # Other recognizers in the same cascade.
-    others = product(("A1", "A4", "A7"), ("B0", "B4", "N0", "N4"))
+    others = (*product(("A1", "A4", "A7"), ("B0", "B4", "N0", "N4")), *product(("A7-unguided",), ("B4", "N4")))
     return rows | {f"{row}-{other}": {**rows[row], "recognizer": other} for row, other in others}
 
 

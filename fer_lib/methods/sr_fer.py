@@ -139,7 +139,7 @@ def _rows() -> dict[str, dict]:
         "S10-unguided": {**small, "reader": "frozen", **unguided},
     }
     # Other recognizers in the same cascade, and darkness on top of the small size.
-    for row, other in product(("S1", "S2", "S5"), ("B0", "B4", "N0", "N4")):
+    for row, other in (*product(("S1", "S2", "S5"), ("B0", "B4", "N0", "N4")), *product(("S5-unguided",), ("B4", "N4"))):
         rows[f"{row}-{other}"] = {**rows[row], "recognizer": other, "stages": "123"}
     dark = {"degrade": f"{small['degrade']}+low_light:mixed"}
     rows |= {f"{row}-dark": {**rows[row], **dark} for row in ("S1", "S2", "S5", "S5-unguided", "S8-retrain")}
