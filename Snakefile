@@ -14,7 +14,8 @@ rule run:
     input:
         lambda wildcards: PLAN[wildcards.run]["after"],
     output:
-        "{run}.json",
+        # Not removed before a job: a run that outlived a killed batch may have written it meanwhile.
+        update("{run}.json"),
     log:
         "{run}.log",
     params:
@@ -27,6 +28,6 @@ rule run:
     resources:
         gpu=lambda wildcards: PLAN[wildcards.run]["gpu"],
     shell:
-        "OMP_NUM_THREADS={threads} {params.python} {params.alone:q} {output:q}"
-        " {params.python} -m papermill {params.chapter:q} {wildcards.run:q}.ipynb"
+        "OMP_NUM_THREADS={threads} {params.python:q} {params.alone:q} {output:q}"
+        " {params.python:q} -m papermill {params.chapter:q} {wildcards.run:q}.ipynb"
         " -f {wildcards.run:q}.yaml --no-progress-bar --log-output > {log:q} 2>&1"

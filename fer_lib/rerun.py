@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -21,12 +22,13 @@ from nbformat import NotebookNode
 from fer_lib.errors import FerError
 from fer_lib.parameters import Parameters
 from fer_lib.record import LIBRARY, read_record, record_path
-from fer_lib.run import RUNS
+from fer_lib.run import RUNS, load_faces
 from fer_lib.sweep import chapter, find_sweep, read_sweep
 
 SNAKEFILE = LIBRARY.parent / "Snakefile"
 # At these profiles a sweep executes a chapter from its first line to its last, else what belongs to the run.
 WHOLE = ("smoke", "page")
+ABSENT = "not run yet"
 LAST_LINES = 3
 FULL = 2**20
 
@@ -34,14 +36,14 @@ FULL = 2**20
 def unfinished(run: Parameters) -> str:
     """Why a run has to be run: "" if its record is there and valid.
 
-    A record is not valid any more when the sources that decide the result, the parameters, or the
-    code of the chapter that made it have changed.
+    A record is not valid any more when the sources that decide the result, the parameters, the faces, or
+    the code of the chapter that made it have changed.
 
     Explained in: book/reruns.md
     """
     path = record_path(Path(run.out), run.method, run.name)
     if not path.is_file():
-        return "not run yet"
+        return ABSENT
     try:
         record = read_record(path)
     except FerError:
@@ -53,9 +55,14 @@ def unfinished(run: Parameters) -> str:
     if record.parameters != run.meant():
         return "its parameters have changed"
     made_by = _code(path.with_suffix(".ipynb"), run)
-    if made_by is not None and made_by != _code(chapter(run.method), run):
+    if made_by and made_by != _code(chapter(run.method), run):
         return "its chapter has changed"
-    return ""
+    if run.dataset == "faces":  # the sources say how they are drawn
+        return ""
+    recipe, _ = run.resolve()
+    faces = Parameters(dataset=run.dataset, data=run.data, fold=run.fold)
+    seen = {split: _fingerprint(faces, split, getattr(recipe, f"{split}_images")) for split in record.fingerprint}
+    return "" if seen == record.fingerprint else "its data have changed"
 
 
 def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...] = (), log=print) -> int:
@@ -77,6 +84,7 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
     Explained in: book/reruns.md
     """
     out = out.resolve()
+    _fingerprint.cache_clear()
     with _alone(out) as lock:
         runs = read_sweep(find_sweep(sweep), out)
         wanted = {_key(run): run for run in runs if unfinished(run)}
@@ -91,11 +99,12 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
             command += ["--cores", str(cores), "--retries", "1", "--keep-going", "--nolock", "--ignore-incomplete"]
             command += ["--rerun-triggers", "params", "--quiet", "rules", "host"]
             _wait_for([*command, *options], lock)
-        failed = [run for run in todo.values() if unfinished(run)]
-        for run in failed:
+        failed = {key: why for key, run in todo.items() if (why := unfinished(run))}
+        for key, why in failed.items():
+            run = todo[key]
             path = _file(run, ".log")
             last = "\n    ".join(_last_words(path) + _words_of_slurm(out, run, begun) or ["it never started"])
-            log(f"FAILED {_key(run)}, log {path}:\n    {last}")
+            log(f"FAILED {key}: {'no record' if why == ABSENT else why}, log {path}:\n    {last}")
         if failed and shutil.disk_usage(out).free < FULL:
             log(f"The disk of {out} is full: free some space and start again; what is finished stays.")
         log(f"{len(todo) - len(failed)} of {len(todo)} runs made their record")
@@ -112,8 +121,15 @@ def _file(run: Parameters, suffix: str) -> Path:
 
 def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
     """Write the plan that the Snakefile reads, and each run's parameters; put superseded records aside."""
+    methods = {run.method for run in todo.values() if run.profile not in WHOLE}
+    parts = {method: _part(nbformat.read(chapter(method), as_version=4)) for method in methods}
     plan = {}
     with _writing(out):
+        for method, part in parts.items():
+            path = out / method / "chapter.ipynb"
+            path.parent.mkdir(exist_ok=True)
+            nbformat.write(part, path.with_suffix(".part"))
+            path.with_suffix(".part").replace(path)
         for key, run in todo.items():
             record = _file(run, ".json")
             record.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +138,7 @@ def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
                 record.replace(record.with_suffix(".json.old"))
             record.with_suffix(".yaml").write_text(yaml.safe_dump(run.model_dump(), sort_keys=False))
             plan[key] = {
-                "chapter": str(_written(run)),
+                "chapter": str(chapter(run.method) if run.profile in WHOLE else out / run.method / "chapter.ipynb"),
                 "after": [f"{first}.json" for first in map(_key, run.recognizers().values()) if first in todo],
                 "gpu": int(run.device.startswith("cuda")),
             }
@@ -151,29 +167,30 @@ def _words_of_slurm(out: Path, run: Parameters, since: float) -> list[str]:
     return [line.strip() for line in lines if line.startswith(("srun:", "slurmstepd:"))][-LAST_LINES:]
 
 
-def _written(run: Parameters) -> Path:
-    """The notebook that a run executes: its chapter, or what is written of it beside the records."""
-    if run.profile in WHOLE:
-        return chapter(run.method)
-    path = Path(run.out) / run.method / "chapter.ipynb"
-    nbformat.write(_part(nbformat.read(chapter(run.method), as_version=4), run), path)
-    return path
-
-
-def _part(notebook: NotebookNode, run: Parameters) -> NotebookNode:
-    """The notebook with those cells alone that a sweep executes."""
-    if run.profile not in WHOLE:
-        notebook.cells = [cell for cell in notebook.cells if {"parameters", "injected-parameters", "run"} & _tags(cell)]
+def _part(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with the cells of a run alone."""
+    notebook.cells = [cell for cell in notebook.cells if {"parameters", "injected-parameters", "run"} & _tags(cell)]
     return notebook
 
 
-def _code(path: Path, run: Parameters) -> list[str] | None:
-    """The code cells of a run's part of a notebook, without those that hold parameters; ``None`` where it is absent or damaged."""
+def _code(path: Path, run: Parameters) -> list[str]:
+    """The code cells that a run executes of a notebook, without those that hold parameters; none where it is absent or damaged."""
     try:
-        cells = _part(nbformat.read(path, as_version=4), run).cells
+        notebook = nbformat.read(path, as_version=4)
     except (FileNotFoundError, ValueError):
-        return None
+        return []
+    cells = notebook.cells if run.profile in WHOLE else _part(notebook).cells
     return [c.source for c in cells if c.cell_type == "code" and not {"parameters", "injected-parameters"} & _tags(c)]
+
+
+@cache
+def _fingerprint(faces: Parameters, split: str, count: int) -> str:
+    """Of at most so many faces of a dataset (0: all), as they are now; "" if they cannot be read."""
+    recipe = faces.resolve()[0].model_copy(update={f"{split}_images": count})
+    try:
+        return load_faces(faces, recipe, split).fingerprint
+    except FerError:
+        return ""
 
 
 def _tags(cell: NotebookNode) -> set[str]:

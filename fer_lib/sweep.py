@@ -13,12 +13,11 @@ import yaml
 from papermill import inspect_notebook
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fer_lib.data import load_dataset
 from fer_lib.errors import FerError
 from fer_lib.methods import find_method
 from fer_lib.parameters import Parameters, did_you_mean
 from fer_lib.record import LIBRARY
-from fer_lib.run import RUNS
+from fer_lib.run import RUNS, load_faces
 
 ROOT = LIBRARY.parent
 SWEEPS = ROOT / "sweeps"
@@ -83,7 +82,8 @@ def find_sweep(name: str) -> Path:
 def read_sweep(path: Path, out: Path = RUNS) -> list[Parameters]:
     """The runs of a sweep file, each once, after a look at everything that could stop one of them.
 
-    Checked are names and values, rows, each chapter's parameters cell, and that the data can be read.
+    Checked are names and values, rows, each chapter's parameters cell, and that the data can be read and have the
+    folds and all else that the rows need.
 
     Raises:
         FerError: one sentence for each fault, with its line, joined by line breaks.
@@ -99,7 +99,7 @@ def read_sweep(path: Path, out: Path = RUNS) -> list[Parameters]:
         raise FerError(f"{path} has no method: write `baseline:` and below it a list of blocks with `rows:`.")
     faults: list[str] = []
     runs: dict[tuple[str, str], Parameters] = {}
-    sets: dict[tuple[str, str, str], int] = {}
+    sets: dict[tuple, tuple[Parameters, tuple]] = {}
     for method, blocks in content.items():
         try:
             find_method(str(method))
@@ -111,15 +111,23 @@ def read_sweep(path: Path, out: Path = RUNS) -> list[Parameters]:
             place = (method, k) if isinstance(blocks, list) else (method,)
             try:
                 for run in Block.model_validate(block).runs(method, str(out)):
-                    run.resolve()
+                    _, switches = run.resolve()
                     runs[run.method, run.name] = run
-                    sets.setdefault((run.dataset, run.data, run.split), _line(tree, (*place, "data")))
+                    needs = find_method(method).needs(switches)
+                    sets.setdefault((run.dataset, run.data, run.split, run.fold, needs), (run, place))
             except ValidationError as error:
                 for e in error.errors():
                     faults.append(f"{path}, line {_line(tree, (*place, *e['loc']))}: {_said(e)}")
             except FerError as error:
                 faults.append(f"{path}, line {_line(tree, (*place, _guilty(str(error))))}: {error}")
-    faults += [f"{path}, line {line}: {said}" for line, said in _unreadable(sets)] if not faults else []
+    for method in {first.method for run in runs.values() for first in run.recognizers().values()} - set(content):
+        try:
+            _check_chapter(method)
+        except FerError as error:
+            faults.append(f"{path}: {error}")
+    for run, place in sets.values() if not faults else ():
+        if said := _unreadable(run):
+            faults.append(f"{path}, line {_line(tree, (*place, _about(run, said)))}: {run.dataset}: {said}")
     if faults:
         raise FerError("\n".join(dict.fromkeys(faults)))
     return list(runs.values())
@@ -138,20 +146,26 @@ def _check_chapter(method: str) -> None:
     absent = set(Parameters.model_fields) - set(inspect_notebook(str(chapter(method))))
     if absent:
         raise FerError(f"{chapter(method)} has no {', '.join(sorted(absent))} in its parameters cell: add it there.")
-    if not any("run" in cell.metadata.get("tags", ()) for cell in nbformat.read(chapter(method), as_version=4).cells):
-        raise FerError(f"{chapter(method)} has no cell tagged `run`: give this tag to what a sweep executes.")
+    cells = nbformat.read(chapter(method), as_version=4).cells
+    if not any(cell.cell_type == "code" and "run" in cell.metadata.get("tags", ()) for cell in cells):
+        raise FerError(f"{chapter(method)} has no code cell tagged `run`: give this tag to what a sweep executes.")
 
 
-def _unreadable(sets: dict[tuple[str, str, str], int]) -> list[tuple[int, str]]:
-    """Line and sentence for each dataset that cannot be read; what is read is decoded once and for all."""
-    faults = []
-    for (dataset, data, split), line in sets.items():
-        try:
-            for part in dict.fromkeys(("train", "val", split or "val")) if dataset != "faces" else ():
-                load_dataset(dataset, data, part)
-        except FerError as error:
-            faults.append((line, f"{dataset}: {error}"))
-    return faults
+def _unreadable(run: Parameters) -> str:
+    """What is wrong with a run's faces, or ""; those from disk are decoded now, once and for all."""
+    recipe, switches = run.resolve()
+    one = recipe.model_copy(update={"train_images": 1, "val_images": 1, "test_images": 1})
+    try:
+        for split in dict.fromkeys(("train", "val", run.split or "val")):
+            load_faces(run, one, split, find_method(run.method).needs(switches))
+    except FerError as error:
+        return str(error)
+    return ""
+
+
+def _about(run: Parameters, sentence: str) -> str:
+    """The entry of a block that a sentence about its faces is about."""
+    return "rows" if f" row {run.row} needs " in sentence else "folds" if run.fold and " fold" in sentence else "data"
 
 
 def _said(error: dict) -> str:

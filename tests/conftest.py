@@ -3,7 +3,9 @@
 import pytest
 import torch
 from rendered import whole_book
+from trivial_book import write_book
 
+from fer_lib import sweep
 from fer_lib.data.faceset import FaceSet
 
 
@@ -31,6 +33,25 @@ def keep_threads():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder of runs."""
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, out):
+    """Writes a sweep, and the trivial chapter in place of all chapters; returns the sweep's path."""
+
+    def make(text: str, before: str = "") -> str:
+        monkeypatch.setattr(sweep, "CHAPTERS", write_book(tmp_path / "book", out, before))
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_ferplus import ferplus
-from trivial_book import start, started, template, write_book
+from trivial_book import ONE, TWO, finish, made, start, started, template
 
 from fer_lib import __main__ as command
 from fer_lib import rerun as module
@@ -25,42 +25,10 @@ from fer_lib.parameters import Parameters
 from fer_lib.record import read_record, record_path
 from fer_lib.rerun import rerun, unfinished
 
-ONE = "baseline: {rows: [R0], seeds: [0], profile: smoke}"
-TWO = "baseline: {rows: [R0], seeds: [0, 1], profile: smoke}"
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch, out):
-    """Writes a sweep, and the trivial chapter in place of all chapters; returns the sweep's path."""
-
-    def make(text: str, before: str = "") -> str:
-        monkeypatch.setattr(sweep, "CHAPTERS", write_book(tmp_path / "book", out, before))
-        path = tmp_path / "mine.yaml"
-        path.write_text(text)
-        return str(path)
-
-    return make
-
-
-def made(out: Path, seed: int) -> Path:
-    return record_path(out, "baseline", f"R0-faces-smoke-seed{seed}")
-
-
-def finish(out: Path, seed: int) -> None:
-    """As if the run had been made before."""
-    made(out, seed).parent.mkdir(exist_ok=True)
-    made(out, seed).write_text(json.dumps(template() | {"seed": seed}))
-    made(out, seed).with_suffix(".safetensors").touch()
-
 
 def test_what_makes_a_record_invalid(out, place):
     place(ONE)
-    run = Parameters(profile="smoke", out=str(out))
+    run = Parameters(profile="quick", out=str(out))
     path = made(out, 0)
     path.parent.mkdir()
     assert unfinished(run) == "not run yet"
@@ -88,22 +56,6 @@ def test_what_makes_a_record_invalid(out, place):
         assert unfinished(run) == reason
 
 
-@pytest.mark.parametrize("profile", ["smoke", "quick"])
-def test_cells_of_the_page_are_executed_at_the_smallest_profiles_alone(out, place, profile):
-    path = place(ONE.replace("smoke", profile))
-    (out / "template.json").write_text(json.dumps(template(profile)))
-    assert rerun(path, out, log=[].append) == 0 and started(out) == ["faces 0"]
-    whole = profile == "smoke"
-    executed = record_path(out, "baseline", f"R0-faces-{profile}-seed0").with_suffix(".ipynb")
-    assert (out / "page.txt").is_file() == whole and ("page.txt" in executed.read_text()) == whole
-    run, chapter = Parameters(profile=profile, out=str(out)), sweep.chapter("baseline")
-    assert unfinished(run) == ""
-    chapter.write_text(chapter.read_text().replace("page.txt", "other.txt"))
-    assert unfinished(run) == ("its chapter has changed" if whole else "")
-    chapter.write_text(chapter.read_text().replace("started.write", "started.wrote"))
-    assert unfinished(run) == "its chapter has changed"
-
-
 def test_a_chapter_that_raises_is_alone_and_what_is_finished_is_not_run_again(out, place):
     first_raises = """if str(seed) == (folder / "started.txt").read_text().split()[1]:
     raise RuntimeError("this face cannot be read")"""
@@ -111,7 +63,7 @@ def test_a_chapter_that_raises_is_alone_and_what_is_finished_is_not_run_again(ou
     assert rerun(path, out, log=said.append) == 1
     bad = int(started(out)[0].split()[1])
     assert said[0].endswith("0 finished, 2 to do") and said[-1] == "1 of 2 runs made their record"
-    assert f"FAILED baseline/R0-faces-smoke-seed{bad}" in said[1] and "this face cannot be read" in said[1] and len(said) == 3
+    assert f"FAILED baseline/R0-faces-quick-seed{bad}" in said[1] and "this face cannot be read" in said[1] and len(said) == 3
     assert sorted(started(out)) == sorted([f"faces {bad}", f"faces {bad}", f"faces {1 - bad}"])
     finish(out, bad)
     assert rerun(path, out, log=said.append) == 0 and said[-1] == "0 of 0 runs made their record"
@@ -126,10 +78,10 @@ def test_an_image_that_is_damaged_after_the_check_stops_its_own_run(tmp_path, ou
     image = Path(data) / "FER2013Train" / "fer0000004.png"
     image.write_bytes(image.read_bytes()[:50])
     load_dataset(dataset, data, "train")"""
-    both = "baseline:\n- {rows: [R0], seeds: [0], profile: smoke, dataset: ferplus, data: $FERPLUS}\n- {rows: [R0], seeds: [0], profile: smoke}"
+    both = "baseline:\n- {rows: [R0], seeds: [0], profile: quick, dataset: ferplus, data: $FERPLUS}\n- {rows: [R0], seeds: [0], profile: quick}"
     said = []
     assert rerun(place(both, damage), out, cores=2, log=said.append) == 1
-    assert "FAILED baseline/R0-ferplus-smoke-seed0" in said[1] and said[-1] == "1 of 2 runs made their record"
+    assert "FAILED baseline/R0-ferplus-quick-seed0" in said[1] and said[-1] == "1 of 2 runs made their record"
     assert "fer0000004.png in" in said[1] and "fetch it again or take it out of the list." in said[1] and "Traceback" not in said[1]
     assert read_record(made(out, 0)).seed == 0
 
@@ -145,7 +97,7 @@ def test_data_that_may_not_be_read_stops_before_the_first_run(tmp_path, out, pla
         finally:
             os.seteuid(os.getuid())
 
-    monkeypatch.setattr(sweep, "load_dataset", load_as_nobody)
+    monkeypatch.setattr("fer_lib.run.load_dataset", load_as_nobody)
     with tempfile.TemporaryDirectory() as top:
         Path(top).chmod(0o755)
         folder = ferplus(Path(top) / "ferplus")
@@ -224,16 +176,16 @@ def test_a_method_waits_for_the_recognizers_that_it_needs(tmp_path, out, monkeyp
     """Whether the sweep names them or not; the one that is finished is not waited for."""
     monkeypatch.setattr(module, "_wait_for", lambda command, lock: None)
     path, said = tmp_path / "one.yaml", []
-    path.write_text("ll_fer: {rows: [A7], seeds: [0], profile: smoke}")
+    path.write_text("ll_fer: {rows: [A7], seeds: [0], profile: quick}")
     assert rerun(str(path), out, log=said.append) == 3 and said[0].endswith("0 finished, 3 to do")
     plan = json.loads((out / "plan.json").read_text())
-    first = [f"baseline/R0-faces-smoke-seed{seed}" for seed in (0, 1)]
-    assert list(plan) == [*first, "ll_fer/A7-faces-smoke-seed0"]
-    assert plan["ll_fer/A7-faces-smoke-seed0"]["after"] == [f"{name}.json" for name in first]
+    first = [f"baseline/R0-faces-quick-seed{seed}" for seed in (0, 1)]
+    assert list(plan) == [*first, "ll_fer/A7-faces-quick-seed0"]
+    assert plan["ll_fer/A7-faces-quick-seed0"]["after"] == [f"{name}.json" for name in first]
     finish(out, 0)
     assert rerun(str(path), out, log=said.append) == 2
     plan = json.loads((out / "plan.json").read_text())
-    assert plan["ll_fer/A7-faces-smoke-seed0"]["after"] == [f"{first[1]}.json"]
+    assert plan["ll_fer/A7-faces-quick-seed0"]["after"] == [f"{first[1]}.json"]
 
 
 @pytest.fixture
@@ -253,7 +205,7 @@ def test_a_full_disk_is_said_and_what_is_finished_stays(out, place, small_disk):
     path, said = place(TWO, fill), []
     finish(out, 0)
     assert rerun(path, out, log=said.append) == 1
-    assert "FAILED baseline/R0-faces-smoke-seed1" in said[1]
+    assert "FAILED baseline/R0-faces-quick-seed1" in said[1]
     assert said[2] == f"The disk of {out} is full: free some space and start again; what is finished stays."
     with suppress(OSError), (out / "ballast").open("ab") as ballast:
         while ballast.write(bytes(4096)):
@@ -285,7 +237,7 @@ def test_what_slurm_said_of_a_job_stands_in_the_table(out, place, monkeypatch):
     """Its time is over: only Slurm knows, in a log of its own."""
 
     def snakemake(command, lock):
-        logs = out / ".snakemake" / "slurm_logs" / "rule_run" / "baseline_R0-faces-smoke-seed0"
+        logs = out / ".snakemake" / "slurm_logs" / "rule_run" / "baseline_R0-faces-quick-seed0"
         logs.mkdir(parents=True)
         (logs / "7.log").write_text("rule run:\nslurmstepd: error: *** JOB 7 CANCELLED DUE TO TIME LIMIT ***\nWorkflowError:\n")
 

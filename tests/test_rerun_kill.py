@@ -25,7 +25,7 @@ PATIENCE = 3600
 
 def finished(out: Path, runs: int) -> set[str]:
     """The runs whose record is there and valid, as :func:`started` names them."""
-    return {f"faces {seed}" for seed in range(runs) if not unfinished(Parameters(profile="smoke", seed=seed, out=str(out)))}
+    return {f"faces {seed}" for seed in range(runs) if not unfinished(Parameters(profile="quick", seed=seed, out=str(out)))}
 
 
 def kill(batch, out: Path, begun: int) -> None:
@@ -50,7 +50,7 @@ def test_killed_and_started_again(tmp_path, monkeypatch, runs, kills):
     out, path = tmp_path / "runs", tmp_path / "many.yaml"
     book = write_book(tmp_path / "book", out)
     monkeypatch.setattr(sweep, "CHAPTERS", book)
-    path.write_text(f"baseline: {{rows: [R0], seeds: {list(range(runs))}, profile: smoke}}")
+    path.write_text(f"baseline: {{rows: [R0], seeds: {list(range(runs))}, profile: quick}}")
     command = (book, "rerun", str(path), "--out", str(out), "--cores", "2")
     calls, done, figures = [0], set(), []
     for k in range(kills):
@@ -72,4 +72,4 @@ def test_killed_and_started_again(tmp_path, monkeypatch, runs, kills):
     assert set(started(out)) == finished(out, runs) and len(started(out)) <= runs + 2 * kills
     found = find_records(out)
     assert sorted(record.seed for record in found.values()) == list(range(runs))
-    assert all(path == record_path(out, "baseline", f"R0-faces-smoke-seed{record.seed}") for path, record in found.items())
+    assert all(path == record_path(out, "baseline", f"R0-faces-quick-seed{record.seed}") for path, record in found.items())

@@ -129,7 +129,7 @@ def test_papermill_runs_are_slurm_jobs(cluster, tmp_path):
 @pytest.mark.slurm
 def test_an_interrupt_takes_the_jobs_out_of_the_queue(cluster, tmp_path):
     path, out = tmp_path / "two.yaml", tmp_path / "runs"
-    path.write_text("baseline: {rows: [R0], seeds: [0, 1], profile: smoke}")
+    path.write_text("baseline: {rows: [R0], seeds: [0, 1], profile: quick}")
     book = write_book(tmp_path / "book", out, "time.sleep(300)")
     options = ["--workflow-profile", f"{ROOT}/sweeps/slurm", "--slurm-init-seconds-before-status-checks", "5"]
     batch = start(book, "rerun", str(path), "--out", str(out), "--", *options, env=cluster)

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import torch
+from tiny_ferplus import ferplus
 from trivial_book import write_book
 
 from fer_lib import __main__ as command
@@ -58,6 +59,21 @@ def test_faults_are_said_with_their_line(tmp_path, text, sentence):
         read_sweep(write(tmp_path, text), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("baseline:\n  rows: [R0]\n  folds: [1]", r"line 3: faces: faces has .* fold must be 0, not 1"),
+        ("baseline:\n  rows: [R0]\n  dataset: ferplus\n  data: $FERPLUS\n  folds: [0, 2]", r"line 5: ferplus: There is no fold 2 of ferplus"),
+        ("err_net:\n  dataset: ferplus\n  data: $FERPLUS\n  rows: [E5]", r"line 4: ferplus: err_net row E5 needs neutral\w*, which"),
+    ],
+)
+def test_what_the_faces_lack_is_said_before_the_first_run(tmp_path, monkeypatch, text, sentence):
+    monkeypatch.setenv("FER_LIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FERPLUS", str(ferplus(tmp_path / "ferplus")))
+    with pytest.raises(FerError, match=sentence):
+        read_sweep(write(tmp_path, text), tmp_path)
+
+
 def test_all_faults_at_once(tmp_path):
     with pytest.raises(FerError) as caught:
         read_sweep(write(tmp_path, "baseline:\n- {rows: [R7]}\n- {rows: [R8]}\nnobody: {rows: all}\n"), tmp_path)
@@ -76,9 +92,13 @@ def test_a_chapter_must_have_every_parameter(tmp_path, monkeypatch):
 def test_a_chapter_must_say_what_belongs_to_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "CHAPTERS", write_book(tmp_path / "book", tmp_path / "runs"))
     path = sweep.chapter("baseline")
-    path.write_text(path.read_text().replace('"run"', '"sun"'))
-    with pytest.raises(FerError, match=r"baseline.ipynb has no cell tagged `run`: give this tag"):
-        read_sweep(write(tmp_path, "baseline: {rows: [R0]}"), tmp_path)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].metadata["tags"] = []
+    notebook.cells.append(nbformat.v4.new_markdown_cell("# Title", metadata={"tags": ["run"]}))
+    nbformat.write(notebook, path)
+    for text in ("baseline: {rows: [R0]}", "clcl: {rows: [B0]}\nbaseline: {rows: [R0]}"):
+        with pytest.raises(FerError, match=r"baseline.ipynb has no code cell tagged `run`: give this tag"):
+            read_sweep(write(tmp_path, text), tmp_path)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -109,7 +129,7 @@ def test_the_smoke_sweep_runs_every_chapter_once(tmp_path):
 def test_the_sweeps_of_the_repository_are_sound(monkeypatch):
     monkeypatch.setenv("FERPLUS", "ferplus.zip")
     monkeypatch.setenv("LONDON", "london.zip")
-    monkeypatch.setattr(sweep, "_unreadable", lambda sets: [])
+    monkeypatch.setattr(sweep, "_unreadable", lambda run: "")
     for path in sorted(sweep.SWEEPS.glob("*.yaml")):
         assert read_sweep(path)
 
