@@ -28,15 +28,15 @@ def protocol(records: Sequence[Record], caption: str) -> Styler:
     for method in TITLES:
         own = [r for r in records if r.method == method]
         learned = [r for r in own if r.cost["seconds"] > TRAINED] or own
-        names = ("train_images", "val_images", "epochs", "batch_size")
+        names = ("train_images", "val_images", "size", "epochs", "batch_size")
         seen: dict[str, set] = {name: {r.parameters[name] for r in learned} for name in names}
         seeds = {row: len({r.seed for r in own if r.row == row}) for row in {r.row for r in own}}
         lines += [{
             "method": TITLES[method], "trained on": _range(seen["train_images"]), "validated on": _range(seen["val_images"]),
-            "measured on": _range({len(r.labels) for r in own}), "epochs": _range(seen["epochs"]), "batch": _range(seen["batch_size"]),
+            "measured on": _range({len(r.labels) for r in own}), "pixels": _range(seen["size"]), "epochs": _range(seen["epochs"]), "batch": _range(seen["batch_size"]),
             "start": ", ".join(sorted({r.parameters.get("recognizer", "") for r in own} - {""})), "rows": len(seeds), "seeds": _range(seeds.values()),
         }] if own else []  # fmt: skip
-    networks = sorted({f"{r.parameters['backbone']} at {r.parameters['size']} pixels" for r in records})
+    networks = sorted({r.parameters["backbone"] for r in records})
     caption += f" Recognizer: {', '.join(networks)}." * bool(networks)
     return pd.DataFrame(lines).replace("", "–").style.hide(axis="index").set_caption(caption)
 

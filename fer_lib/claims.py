@@ -194,7 +194,7 @@ def count_outcomes(records: Sequence[Record]) -> str:
     said = "; ".join(f"{count} {verdict}" for verdict, count in counts.items())
     intervals = [_measured([r for r in records if r.method == c.method], x)[0] for c in CLAIMS for x in c.checks + c.controls]
     known = len(intervals) - intervals.count(None)
-    return f"Of {len(CLAIMS)} claims: {said}. This rests on {known} intervals, of which about {0.05 * known:.1f} would leave out zero by chance alone."
+    return f"Of {len(CLAIMS)} claims: {said}. This rests on {known} intervals. If no pair differed in truth, about {0.05 * known:.1f} of them would still leave out zero."
 
 
 def beside_print(records: Sequence[Record], caption: str) -> Styler:
