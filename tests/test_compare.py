@@ -152,7 +152,7 @@ def test_costs_are_ratios_of_runs_on_one_device():
 def test_protocol_says_what_was_recorded():
     table = budgets.protocol([*rows(A4=100, A7=110)[:5], record("A0", 0, 100, seconds=0), record("A0-B4", 0, 100, seconds=0)], "caption").data
     assert table.to_dict("records") == [
-        {"method": "LL-FER", "trained on": "1,000", "validated on": "all", "measured on": "200", "epochs": "6", "batch": "32",
+        {"method": "LL-FER", "trained on": "1,000", "validated on": "all", "measured on": "200", "pixels": "64", "epochs": "6", "batch": "32",
          "start": "B4, R0", "rows": 4, "seeds": "1 to 3"}
     ]  # fmt: skip
     assert budgets.protocol([], "caption").data.empty
