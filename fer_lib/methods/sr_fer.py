@@ -72,7 +72,7 @@ def class_map(stage: Tensor, weight: Tensor, label: Tensor) -> Tensor:
 
 
 def attention_consistency(
-    stages: list[Tensor], wanted: list[Tensor], weight: Tensor, label: Tensor, which: str = "1234"
+    stages: list[Tensor], wanted: list[Tensor], weight: Tensor | None, label: Tensor, which: str = "1234"
 ) -> Tensor:
     r"""How differently two images of a face are attended to, over several stages.
 
@@ -84,7 +84,7 @@ def attention_consistency(
 
     Args:
         stages, wanted: four stage maps each, of the restored and of the original image.
-        weight: (K, C), of the linear head.
+        weight: (K, C), of the linear head; ``None`` if stage 4 does not count.
         label: int64 (B,).
         which: the stages that count, as digits.
 
@@ -224,12 +224,12 @@ class SRFER(Cascade):
         read = self.recognizer(restored) if s.reader != "frozen" else self.reference(restored)
         if s.attention and s.attention_net == "frozen":
             maps = read.stages if s.reader == "frozen" else self.reference(restored).stages
-            weight = self.reference.head.weight
+            weight = self.reference.head.weight if "4" in s.stages else None
             asked["attention"] = (attention_consistency(maps, wanted.stages, weight, label, s.stages), s.attention)
         elif s.attention:
             with torch.no_grad():
                 moving = self.recognizer(clean).stages
-            weight = self.recognizer.head.weight.detach()
+            weight = self.recognizer.head.weight.detach() if "4" in s.stages else None
             asked["attention"] = (attention_consistency(read.stages, moving, weight, label, s.stages), s.attention)
         if s.prediction:
             asked["prediction"] = (prediction_consistency(read.logits, wanted.logits), s.prediction)

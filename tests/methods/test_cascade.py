@@ -8,7 +8,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from fer_lib.data.degradation import Degradation
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.evaluate import predict
-from fer_lib.methods import METHODS
+from fer_lib.methods import METHODS, find_method, owner
 from fer_lib.methods.cascade import energy_map, feature_distances, gradient_balance, psnr
 from fer_lib.nets.backbone import Backbone
 from fer_lib.recipe import Recipe
@@ -102,6 +102,21 @@ def test_adapting_leaves_the_restorer_alone(name, row):
     sum(term.weight * term.value for term in terms.values()).backward()
     assert all(p.grad is None for p in method.restorer.parameters())
     assert any(p.grad is not None and p.grad.any() for p in method.recognizer.parameters())
+
+
+@pytest.mark.parametrize("net", ["frozen", "shared"])
+@pytest.mark.parametrize("row", ["A7-B4", "A7-N4", "A7-unguided-B4", "S5-B4", "S5-N4", "S5-unguided-N4"])
+def test_other_recognizers_steer_the_restorer(row, net):
+    """Whatever their heads are made of."""
+    name = "ll_fer" if row[0] == "A" else "sr_fer"
+    method = build(name, row, **({"attention_net": net} if name == "sr_fer" else {}))
+    kind = find_method(owner(other := row.split("-")[-1]))
+    method.start(kind(kind.Switches(**{k: v for k, v in kind.ROWS[other].items() if k not in Recipe.model_fields}), Backbone("resnet10_narrow", 2, size=SIZE), 8))
+    terms = moved(method).losses(degraded(name, row=row), "joint", "restorer")
+    asked = [term for guide, term in terms.items() if guide in method.GUIDES]
+    assert bool(asked) != ("unguided" in row) and all(term.value.isfinite() for term in terms.values())
+    pulls = torch.autograd.grad(sum((term.value for term in asked), sum(term.value for term in terms.values())), list(method.restorer.parameters()))
+    assert any(pull.abs().max() > 0 for pull in pulls)
 
 
 @pytest.mark.parametrize("name", CASES)
