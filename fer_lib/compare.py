@@ -55,13 +55,13 @@ PAIRS: dict[str, tuple[Pair, ...]] = {
     ),
     "another recognizer": (
         Pair("ll_fer", "A4-B4", "A7-B4", "LL-FER where CLCL reads"),
-        Pair("ll_fer", "A7-unguided-B4", "A7-B4", "LL-FER's guidance, CLCL reads"),
+        Pair("ll_fer", "A7-unguided-B4", "A7-B4", "guidance, CLCL reads"),
         Pair("ll_fer", "A4-N4", "A7-N4", "LL-FER where LNL reads"),
-        Pair("ll_fer", "A7-unguided-N4", "A7-N4", "LL-FER's guidance, LNL reads"),
+        Pair("ll_fer", "A7-unguided-N4", "A7-N4", "guidance, LNL reads"),
         Pair("sr_fer", "S2-B4", "S5-B4", "SR-FER where CLCL reads"),
-        Pair("sr_fer", "S5-unguided-B4", "S5-B4", "SR-FER's guidance, CLCL reads"),
+        Pair("sr_fer", "S5-unguided-B4", "S5-B4", "guidance, CLCL reads"),
         Pair("sr_fer", "S2-N4", "S5-N4", "SR-FER where LNL reads"),
-        Pair("sr_fer", "S5-unguided-N4", "S5-N4", "SR-FER's guidance, LNL reads"),
+        Pair("sr_fer", "S5-unguided-N4", "S5-N4", "guidance, LNL reads"),
     ),
     "inside a cascade": (
         Pair("ll_fer", "A7-B0", "A7-B4", "CLCL inside LL-FER"),
