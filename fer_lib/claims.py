@@ -192,8 +192,8 @@ def count_outcomes(records: Sequence[Record]) -> str:
     verdicts = [outcome(records, claim).split("**")[1] for claim in CLAIMS]
     counts = {verdict: verdicts.count(verdict) for verdict in sorted(verdicts, key=lambda v: -verdicts.count(v))}
     said = "; ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    intervals = [_measured([r for r in records if r.method == c.method], x)[0] for c in CLAIMS for x in c.checks + c.controls]
-    known = len(intervals) - intervals.count(None)
+    asked = {(c.method, x) for c in CLAIMS for x in c.checks + c.controls}
+    known = sum(_measured([r for r in records if r.method == method], x)[0] is not None for method, x in asked)
     return f"Of {len(CLAIMS)} claims: {said}. This rests on {known} intervals. If no pair differed in truth, about {0.05 * known:.1f} of them would still leave out zero."
 
 

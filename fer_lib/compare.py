@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from pandas.io.formats.style import Styler
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
 from fer_lib.evaluate import mean_interval
-from fer_lib.record import Record, differences
+from fer_lib.record import Record, by_seed, differences
 from fer_lib.show import COLOURS
 
 TITLES = {"baseline": "Baseline", "ll_fer": "LL-FER", "sr_fer": "SR-FER", "clcl": "CLCL", "err_net": "ERR-Net", "lnl": "LNL"}
@@ -76,6 +78,11 @@ PAIRS: dict[str, tuple[Pair, ...]] = {
         Pair("sr_fer", "S8-retrain-dark", "S5-dark", "SR-FER over retraining"),
     ),
 }
+
+
+# Networks with a plain reference of the same budget, and the rows of both cascades that were built around them.
+LEADS = (Pair("clcl", "B0", "B4", "CLCL"), Pair("lnl", "N0", "N4", "LNL"))
+CASCADES = {"ll_fer": ("A1", "A4", "A7-unguided", "A7"), "sr_fer": ("S1", "S2", "S5-unguided", "S5")}
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ def forest(shown: Sequence[Effect], limits: tuple[float, float]) -> Axes:
         if len(effect.each) > 1:
             ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], color=colour, lw=3, capsize=6, capthick=2)
         if effect.each:
-            ax.plot(mean, y, "D", color=colour, ms=6.5, mec="white")
+            ax.plot(mean, y, "D", color=colour, ms=5.5, mec="white", mew=0.7)
             ax.plot(list(effect.each.values()), [y + 0.22] * len(effect.each), "o", mfc="none", color="#4d4d4d", ms=5)
         seeds = f"n = {len(effect.each)}" if effect.each else "no record yet"
         where = {"transform": ax.get_yaxis_transform(), "fontsize": 10, "va": "center"}
@@ -165,6 +172,49 @@ def span(shown: Iterable[Effect]) -> tuple[float, float]:
     low, high = min(ends, default=-10), max(ends, default=10)
     room = 0.05 * max(high - low, 1)
     return min(low, 0) - room, max(high, 0) + room
+
+
+def inside(records: Sequence[Record], caption: str) -> Styler:
+    """Accuracy of each recognizer by itself and inside both cascades, percent: mean over seeds, half of the 95 % interval.
+
+    Explained in: book/compare.ipynb
+    """
+    lines = []
+    for lead in LEADS:
+        for row in (lead.first, lead.second):
+            line = {"recognizer": row, "by itself, clear": _reached(records, lead.method, row)}
+            lines.append(line | {x: _reached(records, m, f"{x}-{row}") for m, rows in CASCADES.items() for x in rows})
+    return pd.DataFrame(lines).style.hide(axis="index").set_caption(caption)
+
+
+def lead_changes(records: Sequence[Record]) -> list[str]:
+    """Sentences: what a network has more than its plain reference on clear pictures, inside each cascade, and how that differs, by seed.
+
+    Explained in: book/compare.ipynb
+    """
+    said = []
+    for lead in LEADS:
+        clear = differences([r for r in records if r.method == lead.method], lead.first, lead.second)
+        for method, (*_, whole) in CASCADES.items():
+            within = differences([r for r in records if r.method == method], f"{whole}-{lead.first}", f"{whole}-{lead.second}")
+            common, title = sorted(clear.keys() & within.keys()), f"{lead.tells} inside {TITLES[method]}"
+            if len(common) < 2:
+                said.append(f"{title}: not recorded yet.")
+                continue
+            mean, low, high = mean_interval([within[seed] - clear[seed] for seed in common])
+            a, b = (np.mean([x[seed] for seed in common]) for x in (clear, within))
+            verdict = {1: "more", -1: "less", 0: "no clear change"}[int(low > 0) - int(high < 0)]
+            said.append(f"{title}: {lead.second} − {lead.first} is {a:+z.1f} points on clear pictures and {b:+z.1f} here; the change is {mean:+z.1f}, 95 % interval {low:+z.1f} to {high:+z.1f}: {verdict}.")
+    return said
+
+
+def _reached(records: Sequence[Record], method: str, row: str) -> str:
+    """``62.1 ± 3.4``."""
+    values = [100 * np.mean([r.metrics["accuracy"] for r in runs]) for runs in by_seed(r for r in records if (r.method, r.row) == (method, row)).values()]
+    if len(values) < 2:
+        return f"{values[0]:.1f}" if values else "–"
+    mean, low, high = mean_interval(values)
+    return f"{mean:.1f} ± {(high - low) / 2:.1f}"
 
 
 def by_chance(shown: Sequence[Effect]) -> str:

@@ -133,7 +133,8 @@ def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
         for key, run in todo.items():
             record = _file(run, ".json")
             record.parent.mkdir(parents=True, exist_ok=True)
-            if record.exists():
+            # A run that outlived a killed batch may have finished since it was asked.
+            if record.exists() and unfinished(run):
                 # Superseded, and kept beside until somebody deletes it.
                 record.replace(record.with_suffix(".json.old"))
             record.with_suffix(".yaml").write_text(yaml.safe_dump(run.model_dump(), sort_keys=False))

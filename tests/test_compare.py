@@ -203,3 +203,14 @@ def test_beside_print_never_says_that_two_figures_compare():
     assert set(table[table["method"] != "CLCL"]["printed (%)"]) == {"none found"}
     assert set(claims.beside_print(runs[:2], "c").data.query("method == 'CLCL'")["ours (%)"]) == {"75.0 (2 seeds)"}
     assert set(claims.beside_print([], "c").data["ours (%)"]) == {"no record yet"}
+
+
+def test_leads_by_itself_and_inside_a_cascade():
+    """Ten points by itself, four inside: six less, in each seed."""
+    own = [record(row, s, right + s, "clcl") for row, right in (("B0", 100), ("B4", 120)) for s in range(3)]
+    runs = own + rows(**{"A7-B0": 60, "A7-B4": 68})
+    table = compare.inside(runs, "caption").data.set_index("recognizer")
+    assert table.loc["B4", "by itself, clear"] == "60.5 ± 1.2" and table.loc["B0", "A7"] == "30.5 ± 1.2" and table.loc["N4", "S5"] == "–"
+    first, *others = compare.lead_changes(runs)
+    assert first == "CLCL inside LL-FER: B4 − B0 is +10.0 points on clear pictures and +4.0 here; the change is -6.0, 95 % interval -6.0 to -6.0: less."
+    assert len(others) == 3 and all(line.endswith("not recorded yet.") for line in others)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_ferplus import ferplus
-from trivial_book import ONE, TWO, started, template
+from trivial_book import ONE, TWO, finish, made, started, template
 
 from fer_lib import rerun as module
 from fer_lib import sweep
@@ -65,6 +65,14 @@ def test_what_a_run_of_a_killed_batch_finishes_while_its_successor_is_queued_sta
     said = []
     assert rerun(place(TWO, other), out, log=said.append) == 0 and said[-1] == "2 of 2 runs made their record"
     assert len(started(out)) == 1
+
+
+def test_what_such_a_run_finishes_before_its_successor_is_queued_stays(out, place, monkeypatch):
+    """The sweep has been looked through, and the run was not finished then."""
+    path, said, prepare = place(ONE), [], module._prepare
+    monkeypatch.setattr(module, "_prepare", lambda *arguments: finish(out, 0) or prepare(*arguments))
+    assert rerun(path, out, log=said.append) == 0 and said == [f"1 runs in {path}: 0 finished, 1 to do", "1 of 1 runs made their record"]
+    assert not started(out) and not made(out, 0).with_suffix(".json.old").exists()
 
 
 def test_what_is_no_longer_valid_at_the_end_says_why(out, place, monkeypatch):
