@@ -179,11 +179,10 @@ def inside(records: Sequence[Record], caption: str) -> Styler:
 
     Explained in: book/compare.ipynb
     """
-    lines = []
-    for lead in LEADS:
-        for row in (lead.first, lead.second):
-            line = {"recognizer": row, "by itself, clear": _reached(records, lead.method, row)}
-            lines.append(line | {x: _reached(records, m, f"{x}-{row}") for m, rows in CASCADES.items() for x in rows})
+    networks = {row: lead.method for lead in LEADS for row in (lead.first, lead.second)}
+    lines = [{"row": "by itself, clear", **{name: _reached(records, method, name) for name, method in networks.items()}}]
+    for cascade, rows in CASCADES.items():
+        lines += [{"row": row, **{name: _reached(records, cascade, f"{row}-{name}") for name in networks}} for row in rows]
     return pd.DataFrame(lines).style.hide(axis="index").set_caption(caption)
 
 

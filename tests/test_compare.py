@@ -209,8 +209,8 @@ def test_leads_by_itself_and_inside_a_cascade():
     """Ten points by itself, four inside: six less, in each seed."""
     own = [record(row, s, right + s, "clcl") for row, right in (("B0", 100), ("B4", 120)) for s in range(3)]
     runs = own + rows(**{"A7-B0": 60, "A7-B4": 68})
-    table = compare.inside(runs, "caption").data.set_index("recognizer")
-    assert table.loc["B4", "by itself, clear"] == "60.5 ± 1.2" and table.loc["B0", "A7"] == "30.5 ± 1.2" and table.loc["N4", "S5"] == "–"
+    table = compare.inside(runs, "caption").data.set_index("row")
+    assert table.loc["by itself, clear", "B4"] == "60.5 ± 1.2" and table.loc["A7", "B0"] == "30.5 ± 1.2" and table.loc["S5", "N4"] == "–"
     first, *others = compare.lead_changes(runs)
     assert first == "CLCL inside LL-FER: B4 − B0 is +10.0 points on clear pictures and +4.0 here; the change is -6.0, 95 % interval -6.0 to -6.0: less."
     assert len(others) == 3 and all(line.endswith("not recorded yet.") for line in others)
