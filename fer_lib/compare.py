@@ -13,7 +13,7 @@ from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
 from fer_lib.evaluate import mean_interval
-from fer_lib.record import Record, by_seed, differences
+from fer_lib.record import Record, differences, seed_figures
 from fer_lib.show import COLOURS
 
 TITLES = {"baseline": "Baseline", "ll_fer": "LL-FER", "sr_fer": "SR-FER", "clcl": "CLCL", "err_net": "ERR-Net", "lnl": "LNL"}
@@ -200,16 +200,16 @@ def lead_changes(records: Sequence[Record]) -> list[str]:
             if len(common) < 2:
                 said.append(f"{title}: not recorded yet.")
                 continue
-            mean, low, high = mean_interval([within[seed] - clear[seed] for seed in common])
+            change = Effect(lead, {seed: within[seed] - clear[seed] for seed in common})
+            (mean, low, high), verdict = change.interval, {1: "more", -1: "less", 0: "no clear change"}[change.side]
             a, b = (np.mean([x[seed] for seed in common]) for x in (clear, within))
-            verdict = {1: "more", -1: "less", 0: "no clear change"}[int(low > 0) - int(high < 0)]
             said.append(f"{title}: {lead.second} − {lead.first} is {a:+z.1f} points on clear pictures and {b:+z.1f} here; the change is {mean:+z.1f}, 95 % interval {low:+z.1f} to {high:+z.1f}: {verdict}.")
     return said
 
 
 def _reached(records: Sequence[Record], method: str, row: str) -> str:
     """``62.1 ± 3.4``."""
-    values = [100 * np.mean([r.metrics["accuracy"] for r in runs]) for runs in by_seed(r for r in records if (r.method, r.row) == (method, row)).values()]
+    values = list(seed_figures([r for r in records if r.method == method], row, "accuracy").values())
     if len(values) < 2:
         return f"{values[0]:.1f}" if values else "–"
     mean, low, high = mean_interval(values)

@@ -28,6 +28,8 @@ from fer_lib.sweep import chapter, find_sweep, read_sweep
 SNAKEFILE = LIBRARY.parent / "Snakefile"
 # At these profiles a sweep executes a chapter from its first line to its last, else what belongs to the run.
 WHOLE = ("smoke", "page")
+# The tags of the cells that hold parameters: the chapter's, and papermill's.
+GIVEN = {"parameters", "injected-parameters"}
 ABSENT = "not run yet"
 LAST_LINES = 3
 FULL = 2**20
@@ -170,7 +172,7 @@ def _words_of_slurm(out: Path, run: Parameters, since: float) -> list[str]:
 
 def _part(notebook: NotebookNode) -> NotebookNode:
     """The notebook with the cells of a run alone."""
-    notebook.cells = [cell for cell in notebook.cells if {"parameters", "injected-parameters", "run"} & _tags(cell)]
+    notebook.cells = [cell for cell in notebook.cells if {*GIVEN, "run"} & _tags(cell)]
     return notebook
 
 
@@ -181,7 +183,7 @@ def _code(path: Path, run: Parameters) -> list[str]:
     except (FileNotFoundError, ValueError):
         return []
     cells = notebook.cells if run.profile in WHOLE else _part(notebook).cells
-    return [c.source for c in cells if c.cell_type == "code" and not {"parameters", "injected-parameters"} & _tags(c)]
+    return [c.source for c in cells if c.cell_type == "code" and not GIVEN & _tags(c)]
 
 
 @cache
