@@ -1,5 +1,6 @@
 """How a run is sized and trained, and on which device."""
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +68,18 @@ class Recipe(BaseModel):
     def _known(cls, text: str) -> str:
         Degradation.of(text)
         return text
+
+
+def warm_cosine(step: int, steps: int, warm: int) -> float:
+    r"""Factor of the learning rate: linear warm-up, then a cosine to zero [loshchilov2017sgdr].
+
+    .. math:: \tfrac12\bigl(1+\cos\pi\tfrac{t-w}{T-w}\bigr)\quad\text{for } t \ge w,\qquad \tfrac{t+1}{w}\text{ before}
+
+    Explained in: book/baseline.ipynb
+    """
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1.0)))
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -190,7 +191,12 @@ def _trained(parameters: Parameters) -> Path | None:
 
 
 def _valid(record: Record, parameters: Parameters) -> bool:
-    return not record.stale() and record.parameters == parameters.meant()
+    """Whether the record is of these sources, parameters and faces; the sources say how faces are drawn."""
+    if record.stale() or record.parameters != parameters.meant():
+        return False
+    recipe, _ = parameters.resolve()
+    seen = {} if parameters.dataset == "faces" else record.fingerprint
+    return all(load_faces(parameters, recipe, split).fingerprint == known for split, known in seen.items())
 
 
 def _recognizer(parameters: Parameters, classes: int, log) -> Method:
@@ -205,10 +211,20 @@ def _recognizer(parameters: Parameters, classes: int, log) -> Method:
 
 
 def _write(record: Record, path: Path, method: Method) -> None:
-    """The weights, with what they are of, then the record; then the checkpoint is no longer needed."""
+    """The weights, with what they are of, then the record; then the checkpoint is no longer needed.
+
+    Raises:
+        FerError: if a file cannot be written; the checkpoint then stays.
+    """
     about = record.model_dump(include={"method", "row", "dataset", "profile", "seed", "parameters"})
     said = {"run": json.dumps(about | {"classes": len(record.confusion)})}
-    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, path.with_suffix(".safetensors"), said)
+    weights, part = path.with_suffix(".safetensors"), path.with_suffix(".part")
+    try:
+        save_file({k: v.contiguous() for k, v in method.state_dict().items()}, part, said)
+        os.replace(part, weights)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise FerError(f"Weights {weights} could not be written ({error}): free some space and start again.") from error
     write_record(record, path)
     path.with_suffix(".ckpt").unlink(missing_ok=True)
 

@@ -1,6 +1,5 @@
 """One training loop for every method of the book; it knows nothing of any paper."""
 
-import math
 import os
 import sys
 import time
@@ -18,7 +17,7 @@ from fer_lib.errors import FerError
 from fer_lib.evaluate import predict
 from fer_lib.methods.method import Method, Player, Stage
 from fer_lib.parallel import on_first, rank, share, split_batches, sum_gradients
-from fer_lib.recipe import Recipe, mixed_precision
+from fer_lib.recipe import Recipe, mixed_precision, warm_cosine
 from fer_lib.watch import Watch
 
 
@@ -220,6 +219,7 @@ class _Training:
     def _enter(self, stage: Stage, length: int) -> None:
         """New optimizers and schedules, one of each for every player of the stage."""
         self.stage = stage
+        self.weights = {player.name: self._weights(player) for player in stage.players}
         self.optimizers = {player.name: self._optimizer(player) for player in stage.players}
         steps, warm = length * len(self.train), round(self.recipe.warmup * len(self.train))
         self.schedules = {
@@ -227,40 +227,40 @@ class _Training:
             for name, optimizer in self.optimizers.items()
         }
 
-    def _parameters(self, player: Player) -> list[nn.Parameter]:
-        return [p for name in player.modules for p in self.method.get_submodule(name).parameters()]
+    def _weights(self, player: Player) -> list[tuple[nn.Parameter, Tensor]]:
+        """What a player trains: each parameter, and the same numbers as the optimizer sees them."""
+        parameters = (p for name in player.modules for p in self.method.get_submodule(name).parameters())
+        return [(p, _as_stored(p, p)) for p in parameters]
 
     def _optimizer(self, player: Player) -> torch.optim.Optimizer:
-        parameters, lr = self._parameters(player), self.recipe.lr * player.lr
+        weights, lr = [stored for _, stored in self.weights[player.name]], self.recipe.lr * player.lr
         groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [w for w in weights if w.ndim > 1], "weight_decay": self.recipe.weight_decay},
+            {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
         ]
         if self.recipe.optimizer == "adamw":
             return torch.optim.AdamW(groups, lr=lr, fused=True)
         return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=True)
 
     def _step(self, player: Player, loss: Tensor) -> None:
-        parameters, optimizer = self._parameters(player), self.optimizers[player.name]
-        optimizer.zero_grad(set_to_none=True)
+        weights, optimizer = self.weights[player.name], self.optimizers[player.name]
+        parameters = [parameter for parameter, _ in weights]
+        for tensor in (part for pair in weights for part in pair):
+            tensor.grad = None
         loss.backward(inputs=parameters)
         sum_gradients(parameters)
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
+        for parameter, stored in weights:
+            stored.grad = None if parameter.grad is None else _as_stored(parameter.grad, parameter)
         optimizer.step()
         self.schedules[player.name].step()
 
 
-def warm_cosine(step: int, steps: int, warm: int) -> float:
-    r"""Factor of the learning rate: linear warm-up, then a cosine to zero [loshchilov2017sgdr].
-
-    .. math:: \tfrac12\bigl(1+\cos\pi\tfrac{t-w}{T-w}\bigr)\quad\text{for } t \ge w,\qquad \tfrac{t+1}{w}\text{ before}
-
-    Explained in: book/baseline.ipynb
-    """
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1.0)))
+def _as_stored(x: Tensor, parameter: nn.Parameter) -> Tensor:
+    """``x`` in the order in which ``parameter`` lies in memory: fused optimizers copy what is not contiguous."""
+    moved = parameter.ndim == 4 and not parameter.is_contiguous()
+    return x.detach().permute(0, 2, 3, 1) if moved else x.detach()
 
 
 def _spread(stages: tuple[Stage, ...], epochs: int) -> list[tuple[Stage, int, int]]:

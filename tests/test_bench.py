@@ -13,7 +13,7 @@ from fer_lib.bench import against, report
 from fer_lib.bench.against import Setting, both, figures, flops_of, pictures
 from fer_lib.bench.limit import measured_peak
 from fer_lib.bench.linear import power, write_records
-from fer_lib.bench.own import Held
+from fer_lib.bench.own import Begun, Held
 from fer_lib.bench.parts import Trainee, method_steps, prepare, write_ferplus
 from fer_lib.bench.public import Plain
 from fer_lib.bench.report import Plan, goals, keep, limit_share, table
@@ -86,6 +86,13 @@ def test_a_held_batch_is_the_first_one_as_often_as_there_are_batches(faces, tmp_
     held = list(Held(loader).epoch())
     assert len(held) == len(loader) == 2 and held[0] is not held[1] and held[0].image is held[1].image
     assert torch.equal(held[0].image, next(loader.epoch()).image)
+
+
+def test_the_optimizer_fills_its_memory_in_a_step_that_is_not_measured(faces, tmp_path):
+    loader = both(TINY, faces, tmp_path, ("fer_lib",))["fer_lib"].training
+    begun = Begun(loader)
+    assert [len(list(begun.epoch(number))) for number in (0, 1)] == [1, 2] and len(begun) == 2
+    assert torch.equal(next(begun.epoch(1)).index, next(loader.epoch(1)).index)
 
 
 def test_the_networks_time_and_the_rest_add_up():

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from tiny_ferplus import ferplus
 
 from fer_lib.__main__ import main
 from fer_lib.errors import FerError
@@ -107,6 +110,33 @@ def test_a_judge_without_a_start_and_a_recognizer_of_other_parameters(tmp_path, 
     write_record(record, path)
     lines = []
     assert recognizer_weights(judge, log=lines.append) == weights and lines[0].startswith("first a recognizer")
+
+
+def test_a_recognizer_that_learned_other_faces_is_not_taken(tmp_path):
+    data = ferplus(tmp_path / "ferplus")
+    parameters = Parameters(dataset="ferplus", data=str(data), profile="smoke", out=str(tmp_path / "runs"), overrides=SMALL)
+    lines = []
+    weights = recognizer_weights(parameters, log=lines.append)
+    assert recognizer_weights(parameters, log=None) == weights
+    Image.new("L", (48, 48), 255).save(data / "FER2013Valid" / "fer0000000.png")
+    lines.clear()
+    recognizer_weights(parameters, log=lines.append)
+    assert lines[0].startswith("first a recognizer")
+
+
+def test_weights_that_cannot_be_written_leave_the_checkpoint(tmp_path, monkeypatch):
+    def full(*args):
+        raise SafetensorError("No space left on device")
+
+    parameters = Parameters(profile="smoke", out=str(tmp_path), overrides=SMALL)
+    monkeypatch.setattr("fer_lib.run.save_file", full)
+    with pytest.raises(FerError, match=r"Weights .*\.safetensors could not be written .*No space left.*: free some space"):
+        run(parameters, log=lambda line: None)
+    monkeypatch.undo()
+    assert [path.suffix for path in (tmp_path / "baseline").iterdir()] == [".ckpt"]
+    lines = []
+    run(parameters, log=lines.append)
+    assert lines[0] == "continuing after epoch 2"
 
 
 def test_folds_count_only_where_there_are_folds(tmp_path):

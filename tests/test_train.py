@@ -1,6 +1,8 @@
 """The loop: it learns, resumes bit for bit, moves what it should, and names what breaks."""
 
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -11,8 +13,8 @@ from fer_lib.errors import FerError
 from fer_lib.methods.baseline import Baseline
 from fer_lib.methods.method import Method, Player, Prediction, Stage, Term
 from fer_lib.nets.backbone import Backbone
-from fer_lib.recipe import Recipe, mixed_precision, pick_device
-from fer_lib.train import fit, warm_cosine
+from fer_lib.recipe import Recipe, mixed_precision, pick_device, warm_cosine
+from fer_lib.train import fit
 
 TINY = Recipe(
     backbone="resnet10_narrow", stem_stride=2, size=32, epochs=3, batch_size=16, lr=0.05, warmup=0.5, precision="fp32"
@@ -181,6 +183,30 @@ def test_ema_is_what_is_reported(blobs):
     assert not same(plain, averaged)
     start = build().head.weight
     assert (averaged.head.weight - start).norm() < (plain.head.weight - start).norm()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_weights_are_moved_as_by_torchs_plain_optimizer_however_they_lie_in_memory(blobs, optimizer):
+    train, val = loaders(blobs)
+    recipe = TINY.model_copy(update={"optimizer": optimizer, "epochs": 1, "clip": 0.0, "warmup": 0.0})
+    method = build().double().to(memory_format=torch.channels_last)
+    other = deepcopy(method)
+    names = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True)}
+    groups = [[p for p in other.parameters() if (p.ndim > 1) == deep] for deep in (True, False)]
+    decays = zip(groups, (recipe.weight_decay, 0.0), strict=True)
+    plain = names[optimizer]([{"params": g, "weight_decay": w} for g, w in decays], lr=recipe.lr, foreach=False)
+    fit(method, train, val, recipe, seed=0)
+    torch.manual_seed(0)
+    other.train()
+    for step, batch in enumerate(train.epoch(0)):
+        for group in plain.param_groups:
+            group["lr"] = recipe.lr * warm_cosine(step, len(train), 0)
+        plain.zero_grad()
+        other.losses(batch, "train", "all")["cross-entropy"].value.backward()
+        plain.step()
+    assert not method.backbone.body.layer1[0].conv1.weight.is_contiguous()
+    for mine, theirs in zip(method.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-9)
 
 
 def test_warm_cosine():

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from fer_lib.data.degradation import Degradation
 from fer_lib.data.degrade import upsample
@@ -138,6 +137,8 @@ class Cascade(Method):
         return torch.cat(hits).mean().item()
 
     def _compare(self, batch: Batch, judge: Method | None) -> dict[str, Tensor]:
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
         clean = (batch.image if batch.clean is None else batch.clean).expand(-1, 3, -1, -1)
         degraded = batch.image.expand(-1, 3, -1, -1)
         if degraded.shape[-1] != clean.shape[-1]:
@@ -177,6 +178,8 @@ def psnr(image: Tensor, clean: Tensor, where: Tensor | None = None) -> Tensor:
 
     Explained in: book/ll_fer.ipynb
     """
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
     if where is None:
         values = peak_signal_noise_ratio(image, clean, data_range=1.0, reduction="none", dim=(1, 2, 3))
         return values.clamp(max=80.0)

@@ -3,10 +3,6 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 ENOUGH_PEOPLE = 60  # among whom identity is asked for
@@ -83,6 +79,11 @@ def person_probe(features: Tensor, people: Tensor) -> tuple[float, float] | None
 
     Explained in: book/err_net.ipynb
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     names, counts = people.unique(return_counts=True)
     names = names[counts > 1][:ENOUGH_PEOPLE]
     if len(names) < 2:

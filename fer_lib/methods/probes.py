@@ -3,10 +3,6 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from fer_lib.methods.method import Term
@@ -35,6 +31,11 @@ def linear_probe(features: Tensor, labels: Tensor, people: Tensor | None = None)
 
     Explained in: book/clcl.ipynb
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     people = torch.arange(len(labels)) if people is None else people
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
     halves = GroupKFold(2, shuffle=True, random_state=0)

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from fer_lib.data.loader import Batch, Loader
@@ -161,5 +160,7 @@ def _covered(method: Method, loader: Loader) -> dict[str, list[float]]:
 
 def _rank(figures: dict[str, Any], name: str, level: Tensor, cost: list[float]) -> None:
     """Spearman's correlation, where neither side is the same for all cells."""
+    from scipy.stats import spearmanr
+
     if len(level.unique()) > 1 and len(set(cost)) > 1:
         figures[name] = float(spearmanr(level.tolist(), cost).statistic)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import torch
 from kornia.filters import laplacian
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from fer_lib.data.loader import Loader
 from fer_lib.emotions import NAMES, Emotion
@@ -283,5 +282,7 @@ def _called_neutral(classify: Callable[[Tensor], Tensor], images: Tensor, loader
 
 
 def _ssim(images: Tensor, others: Tensor) -> float:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     pairs = zip(images.split(64), others.split(64), strict=True)
     return torch.cat([structural_similarity_index_measure(a, b, data_range=1.0, reduction="none").view(-1) for a, b in pairs]).mean().item()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ SMALL = {
     "resnet10_narrow": {"layers": (1, 1, 1, 1), **_NARROW},
     "resnet18_narrow": {"layers": (2, 2, 2, 2), **_NARROW},
 }
+# Channels and places (height times width of the map) from which and up to which a product is faster.
+WIDE, FEW = 256, 16
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -59,6 +62,9 @@ class Backbone(nn.Module):
         self.channels: list[int] = self.body.feature_info.channels()
         self.narrow = self.channels[-1] < 512
         _shrink_stem(self.body, name, stem_stride)
+        if not self.narrow:
+            for layer in filter(_is_wide, self.body.modules()):
+                layer.__class__ = _WideConv2d
         self.stride: int = self.body.feature_info.reduction()[0] * stem_stride // 4
         if weights:
             _load(self.body, Path(weights))
@@ -70,6 +76,34 @@ class Backbone(nn.Module):
             image = upsample(image, self.size)
         x = (image.expand(-1, 3, -1, -1) - self.mean) / self.std
         return self.body(x.contiguous(memory_format=torch.channels_last))
+
+
+class _WideConv2d(nn.Conv2d):
+    """A 3x3 convolution that on a CPU, where the map is small, gathers the neighbourhoods and multiplies once.
+
+    With many channels and few places PyTorch's own convolution mostly rearranges weights; book/speed.md has the figures.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        step, (height, width) = self.stride[0], x.shape[-2:]
+        places = F.pad(torch.arange(height * width).view(height, width), (1, 1, 1, 1), value=height * width)
+        around = places.unfold(0, 3, step).unfold(1, 3, step)  # (h, w, 3, 3), the last place is the zeros outside
+        if x.device.type != "cpu" or around[..., 0, 0].numel() > FEW:
+            return super().forward(x)
+        given = F.pad(x.permute(0, 2, 3, 1).flatten(1, 2), (0, 0, 0, 1))  # (B, H W + 1, C)
+        seen = given.index_select(1, around.flatten()).view(len(x), *around.shape[:2], -1)  # (B, h, w, 9 C)
+        weight = self.weight.permute(0, 2, 3, 1).flatten(1)  # (O, 9 C), a view of channels-last weights
+        return (seen @ weight.t()).permute(0, 3, 1, 2)
+
+
+def _is_wide(layer: nn.Module) -> bool:
+    plain = {"kernel_size": (3, 3), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "bias": None}
+    return (
+        type(layer) is nn.Conv2d
+        and layer.out_channels >= WIDE
+        and layer.stride[0] == layer.stride[1]
+        and all(getattr(layer, name) == value for name, value in plain.items())
+    )
 
 
 def _timm_body(name: str) -> nn.Module:

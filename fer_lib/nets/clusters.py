@@ -13,8 +13,8 @@ def kmeans(points: Tensor, k: int, iterations: int = 20, seed: int = 0) -> tuple
     A cluster that loses all its points keeps its centroid. No gradient flows through.
 
     Args:
-        points: (G, N, D), N points in each set; k: clusters; iterations: so many at most, no test for an end
-            is needed, since a result that no longer moves stays.
+        points: (G, N, D), N points in each set; k: clusters; iterations: so many at most; further ones change nothing
+            as soon as no centroid moves.
         seed: of the start.
 
     Returns:
@@ -26,7 +26,11 @@ def kmeans(points: Tensor, k: int, iterations: int = 20, seed: int = 0) -> tuple
     centroids = _spread_start(points, k, seed)
     for _ in range(iterations):
         means, counts = cluster_means(points, _distances(points, centroids).argmin(2), k)
-        centroids = torch.where(counts[..., None] > 0, means, centroids)
+        moved = torch.where(counts[..., None] > 0, means, centroids)
+        # Only on a CPU: a graphics card would have to be waited for.
+        if points.device.type == "cpu" and torch.equal(moved, centroids):
+            break
+        centroids = moved
     return centroids, _distances(points, centroids).argmin(2)
 
 

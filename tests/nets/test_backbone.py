@@ -3,6 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from fer_lib.data.degrade import upsample
 from fer_lib.errors import FerError
@@ -17,6 +18,32 @@ def test_four_stage_maps(name, stride):
     assert [m.shape[1] for m in maps] == backbone.channels
     assert [m.shape[-1] for m in maps] == [64 // stride // 2**k for k in range(4)]
     assert backbone.stride == stride
+
+
+@pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (3, 2), (4, 1), (7, 2), (8, 2)])
+def test_a_wide_layer_on_a_small_map_is_the_convolution_that_it_was(side, stride):
+    backbone = Backbone("resnet18").to(memory_format=torch.channels_last)
+    layers = [m for m in backbone.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 256 and m.kernel_size == (3, 3)]
+    layer = next(m for m in layers if m.stride[0] == stride)
+    assert type(layer) is not nn.Conv2d
+    x = torch.rand(3, 256, side, side).to(memory_format=torch.channels_last).requires_grad_()
+    found, plain = layer(x), nn.Conv2d.forward(layer, x)
+    assert found.shape == plain.shape and found.stride() == plain.stride()
+    assert torch.allclose(found, plain, atol=1e-5)
+    up = torch.randn_like(plain)
+    for mine, theirs in zip(*(torch.autograd.grad(y, (x, layer.weight), up) for y in (found, plain)), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-4)
+
+
+def test_narrow_networks_and_large_maps_keep_pytorchs_convolution(monkeypatch):
+    assert all(type(m) is nn.Conv2d for m in Backbone("resnet18_narrow").modules() if isinstance(m, nn.Conv2d))
+    called = []
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: called.append(self) or self._conv_forward(x, self.weight, self.bias))
+    backbone = Backbone("resnet18").eval()
+    backbone(torch.rand(1, 3, 32, 32))
+    few = len(called)
+    backbone(torch.rand(1, 3, 224, 224))
+    assert 0 < few < len(called) - few == sum(isinstance(m, nn.Conv2d) for m in backbone.modules())
 
 
 def test_any_timm_model_with_stage_maps():
