@@ -21,13 +21,12 @@ rule run:
     params:
         chapter=lambda wildcards: PLAN[wildcards.run]["chapter"],
         python=sys.executable,
-        alone=f"{workflow.basedir}/tools/alone.py",
+        job=f"{workflow.basedir}/tools/job.py",
     wildcard_constraints:
         run=".+",
     threads: 1
     resources:
         gpu=lambda wildcards: PLAN[wildcards.run]["gpu"],
     shell:
-        "OMP_NUM_THREADS={threads} {params.python:q} {params.alone:q} {output:q}"
-        " {params.python:q} -m papermill {params.chapter:q} {wildcards.run:q}.ipynb"
-        " -f {wildcards.run:q}.yaml --no-progress-bar --log-output > {log:q} 2>&1"
+        "OMP_NUM_THREADS={threads} {params.python:q} {params.job:q} {output:q} {params.chapter:q}"
+        " {wildcards.run:q}.ipynb {wildcards.run:q}.yaml > {log:q} 2>&1"

@@ -6,6 +6,7 @@ belong to the page); Snakemake decides how many of them run at once, and where.
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import yaml
@@ -26,6 +28,7 @@ from fer_lib.run import RUNS, load_faces
 from fer_lib.sweep import chapter, find_sweep, read_sweep
 
 SNAKEFILE = LIBRARY.parent / "Snakefile"
+WARM = LIBRARY.parent / "tools" / "warm.py"
 # At these profiles a sweep executes a chapter from its first line to its last, else what belongs to the run.
 WHOLE = ("smoke", "page")
 # The tags of the cells that hold parameters: the chapter's, and papermill's.
@@ -149,12 +152,29 @@ def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
 
 
 def _wait_for(command: list[str], lock: int) -> None:
-    with subprocess.Popen(command, pass_fds=(lock,)) as snakemake:
+    with _warm() as places, subprocess.Popen(command, pass_fds=(lock,), env={**os.environ, **places}) as snakemake:
         try:
             snakemake.wait()
         except KeyboardInterrupt as error:
             # Snakemake heard it, too. Leaving the block waits until it has ended its runs, on a cluster those in the queue.
             raise FerError("Stopped from the keyboard: what is finished stays, and the same command goes on.") from error
+
+
+@contextmanager
+def _warm() -> Iterator[dict[str, str]]:
+    """Keep a process that becomes a run sooner than a new one would (tools/warm.py); yields how runs find it.
+
+    It ends with this process, however that ends.
+    """
+    if sys.platform != "linux":  # where a fork of large libraries is safe
+        yield {}
+        return
+    with TemporaryDirectory() as folder:
+        place = str(Path(folder) / "warm")
+        command, env = [sys.executable, str(WARM), place], {**os.environ, "OMP_NUM_THREADS": "1"}
+        # The end of its standard input is its end.
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=env):
+            yield {"FER_LIB_WARM": place}
 
 
 def _last_words(path: Path) -> list[str]:

@@ -120,7 +120,7 @@ def test_a_second_batch_in_the_folder_is_refused_and_the_first_unharmed(tmp_path
     with pytest.raises(FerError, match=refusal):
         rerun(path, out)
     # Killed alone, it leaves snakemake behind, and the folder stays held.
-    (snakemake,) = psutil.Process(first.pid).children()
+    (snakemake,) = (child for child in psutil.Process(first.pid).children() if "snakemake" in child.cmdline())
     first.kill()
     first.wait()
     with pytest.raises(FerError, match=refusal):
@@ -150,7 +150,7 @@ def waits(batch: int) -> bool:
     """Whether a run of the batch has been waiting for two seconds for its turn."""
     with suppress(psutil.NoSuchProcess):
         for child in psutil.Process(batch).children(recursive=True):
-            if any(word.endswith("alone.py") for word in child.cmdline()[1:2]):
+            if any(word.endswith("job.py") for word in child.cmdline()[1:2]):
                 return time.time() - child.create_time() > 2
     return False
 
