@@ -67,7 +67,6 @@ class _Shell(InteractiveShell):
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
         self.outputs.append(new_output("error", ename=etype.__name__, evalue=str(evalue), traceback=stb))
-        print("\n".join(stb), file=sys.__stderr__)
 
     @contextmanager
     def _heard(self, name: str):
