@@ -50,8 +50,8 @@ class Setting:
 
     @property
     def recipe(self) -> Recipe:
-        """The ``full`` profile at this size, without averaged weights: the public recipe has none."""
-        changes = {"size": self.size, "batch_size": self.batch, "backbone": self.backbone, "ema": 0.0}
+        """The ``full`` profile at this size, without averaged weights and clipped gradients: the public recipe has neither."""
+        changes = {"size": self.size, "batch_size": self.batch, "backbone": self.backbone, "ema": 0.0, "clip": 0.0}
         return PROFILES["full"].model_copy(update=changes | {"stem_stride": self.stem_stride})
 
     def network(self) -> Baseline:
