@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from kept_cases import kept
 from safetensors.torch import load_file, save_file
 from tiny_ferplus import ferplus
 from torch import nn
 
 from fer_lib.__main__ import main
 from fer_lib.errors import FerError
+from fer_lib.kept import recognizer_path
 from fer_lib.methods.method import Prediction
 from fer_lib.parameters import Parameters
 from fer_lib.recipe import Recipe
@@ -65,6 +67,13 @@ def test_it_is_measured_face_by_face_and_64_at_a_time(done, data, capsys):
         assert word in said, word
     assert ("degraded as in training: low_resolution:4" in said) == (done.record.row == "S1-B4")
     assert f"{100 * found.scores[64].values['accuracy']:.2f} %" in said
+
+
+def test_the_networks_of_the_book_are_measured_too(tmp_path, data, capsys):
+    path = recognizer_path("baseline", "R0", "ferplus", kept(tmp_path, [("baseline", "R0", "ferplus")]))
+    assert main(["evaluate", str(path), "--dataset", "ferplus", "--data", str(data), "--split", "test", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("baseline row R0, trained on ferplus") and "8 faces" in said and "no face" in said
 
 
 def test_who_heeds_the_company_is_found_out(data):
