@@ -36,6 +36,8 @@ GIVEN = {"parameters", "injected-parameters"}
 ABSENT = "not run yet"
 LAST_LINES = 3
 FULL = 2**20
+ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}
+LONGEST = 107  # bytes of a socket's path
 
 
 def unfinished(run: Parameters) -> str:
@@ -103,12 +105,13 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
             command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(out)]
             command += ["--cores", str(cores), "--retries", "1", "--keep-going", "--nolock", "--ignore-incomplete"]
             command += ["--rerun-triggers", "params", "--quiet", "rules", "host"]
-            _wait_for([*command, *options], lock)
+            with _warm(options) as places:
+                _wait_for([*command, *options], lock, places)
         failed = {key: why for key, run in todo.items() if (why := unfinished(run))}
         for key, why in failed.items():
             run = todo[key]
             path = _file(run, ".log")
-            last = "\n    ".join(_last_words(path) + _words_of_slurm(out, run, begun) or ["it never started"])
+            last = "\n    ".join(_last_words(path) + _words_of_slurm(out, run, begun) or ["it left no word: it never started, or was killed"])
             log(f"FAILED {key}: {'no record' if why == ABSENT else why}, log {path}:\n    {last}")
         if failed and shutil.disk_usage(out).free < FULL:
             log(f"The disk of {out} is full: free some space and start again; what is finished stays.")
@@ -151,8 +154,8 @@ def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
         (out / "plan.json").write_text(json.dumps(plan, indent=1))
 
 
-def _wait_for(command: list[str], lock: int) -> None:
-    with _warm() as places, subprocess.Popen(command, pass_fds=(lock,), env={**os.environ, **places}) as snakemake:
+def _wait_for(command: list[str], lock: int, places: dict[str, str]) -> None:
+    with subprocess.Popen(command, pass_fds=(lock,), env={**os.environ, **places}) as snakemake:
         try:
             snakemake.wait()
         except KeyboardInterrupt as error:
@@ -161,16 +164,18 @@ def _wait_for(command: list[str], lock: int) -> None:
 
 
 @contextmanager
-def _warm() -> Iterator[dict[str, str]]:
+def _warm(options: tuple[str, ...]) -> Iterator[dict[str, str]]:
     """Keep a process that becomes a run sooner than a new one would (tools/warm.py); yields how runs find it.
 
-    It ends with this process, however that ends.
+    It ends with this process, however that ends. There is none where runs are sent elsewhere, as to a cluster; where a fork of
+    large libraries is not safe, that is but on Linux; and where the path of its socket would be too long.
     """
-    if sys.platform != "linux":  # where a fork of large libraries is safe
-        yield {}
-        return
+    elsewhere = any(option.partition("=")[0] in ELSEWHERE for option in options)
     with TemporaryDirectory() as folder:
         place = str(Path(folder) / "warm")
+        if elsewhere or sys.platform != "linux" or len(os.fsencode(place)) > LONGEST:
+            yield {}
+            return
         command, env = [sys.executable, str(WARM), place], {**os.environ, "OMP_NUM_THREADS": "1"}
         # The end of its standard input is its end.
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=env):

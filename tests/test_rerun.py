@@ -174,7 +174,7 @@ def test_runs_on_a_graphics_card_take_turns(out, place):
 
 def test_a_method_waits_for_the_recognizers_that_it_needs(tmp_path, out, monkeypatch):
     """Whether the sweep names them or not; the one that is finished is not waited for."""
-    monkeypatch.setattr(module, "_wait_for", lambda command, lock: None)
+    monkeypatch.setattr(module, "_wait_for", lambda command, lock, places: None)
     path, said = tmp_path / "one.yaml", []
     path.write_text("ll_fer: {rows: [A7], seeds: [0], profile: quick}")
     assert rerun(str(path), out, log=said.append) == 3 and said[0].endswith("0 finished, 3 to do")
@@ -236,7 +236,7 @@ def test_one_run_on_a_full_disk_ends_in_a_sentence(out, small_disk, monkeypatch,
 def test_what_slurm_said_of_a_job_stands_in_the_table(out, place, monkeypatch):
     """Its time is over: only Slurm knows, in a log of its own."""
 
-    def snakemake(command, lock):
+    def snakemake(command, lock, places):
         logs = out / ".snakemake" / "slurm_logs" / "rule_run" / "baseline_R0-faces-quick-seed0"
         logs.mkdir(parents=True)
         (logs / "7.log").write_text("rule run:\nslurmstepd: error: *** JOB 7 CANCELLED DUE TO TIME LIMIT ***\nWorkflowError:\n")

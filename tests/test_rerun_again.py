@@ -1,6 +1,8 @@
 """Reruns: what of a chapter is executed, what makes a run worth repeating, and what a run that outlived its batch has done."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,10 +83,18 @@ def test_what_is_no_longer_valid_at_the_end_says_why(out, place, monkeypatch):
     chapter, text = sweep.chapter("baseline"), sweep.chapter("baseline").read_text()
     whole = module._wait_for
 
-    def edited(command, lock):
-        whole(command, lock)
+    def edited(command, lock, places):
+        whole(command, lock, places)
         chapter.write_text(text.replace("started.write", "started.wrote"))
 
     monkeypatch.setattr(module, "_wait_for", edited)
     assert rerun(path, out, log=said.append) == 1
     assert said[1].startswith("FAILED baseline/R0-faces-quick-seed0: its chapter has changed, log ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Elsewhere there is no warm process.")
+@pytest.mark.parametrize(("options", "program"), [((), "warm.py"), (("--executor", "local"), "job.py")])
+def test_a_run_is_a_fork_of_the_warm_process_unless_it_is_sent_elsewhere(out, place, options, program):
+    path = place(ONE, '(folder / "who").write_text(Path("/proc/self/cmdline").read_text())')
+    assert rerun(path, out, options=options, log=[].append) == 0
+    assert Path((out / "who").read_text().split("\0")[1]).name == program

@@ -25,13 +25,14 @@ def execute(record: str, chapter: str, notebook: str, parameters: str) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if Path(record).exists():
             return
+        sys.stdout, sys.stderr = (open(number, "w", 1, "utf-8", "replace", closefd=False) for number in (1, 2))
         import papermill
         import yaml
         from papermill.engines import papermill_engines
 
         from in_process import InProcessEngine
 
-        sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+        sys.path[:] = [place for place in sys.path if os.path.realpath(place) != os.path.dirname(os.path.realpath(__file__))]
         papermill_engines.register("in_process", InProcessEngine)
         given = yaml.safe_load(Path(parameters).read_text())
         papermill.execute_notebook(chapter, notebook, given, engine_name="in_process", progress_bar=False)

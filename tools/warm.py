@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import traceback
+import warnings
 from contextlib import suppress
 from importlib import import_module
 from select import select
@@ -39,7 +40,7 @@ def ask(arguments: list[str]) -> int | None:
     It writes where this process writes, and ends if this process ends.
 
     Returns:
-        The job's exit status; ``None`` if there is no such process, as on another machine or in a job of Slurm.
+        The job's exit status; ``None`` if there is no such process (any more), as on another machine or in a job of Slurm.
     """
     path = os.environ.get(WHERE)
     if not path or "SLURM_JOB_ID" in os.environ:
@@ -47,21 +48,25 @@ def ask(arguments: list[str]) -> int | None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         try:
             connection.connect(path)
+            socket.send_fds(connection, [json.dumps([os.getcwd(), arguments]).encode()], [1, 2])
+            status = connection.recv(1)
         except OSError:
             return None
-        socket.send_fds(connection, [json.dumps([os.getcwd(), arguments]).encode()], [1, 2])
-        status = connection.recv(1)
+    if not status:
+        print("The run was killed: most often memory was used up, so run fewer at once (--cores).", file=sys.stderr)
     return status[0] if status else 1
 
 
 def serve(path: str) -> None:
     """Fork a job for everyone who asks, until standard input ends; then wait for those at work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A library keeps a thread for its memory, which knows what a fork is.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path)
         listener.listen(1000)
         for name in IMPORTED:
             import_module(name)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         while 0 not in (ready := select([listener, 0], [], [])[0]):
             connection, _ = ready[0].accept()
             if os.fork() == 0:
@@ -81,7 +86,6 @@ def _become(connection: socket.socket) -> None:
     message, (output, errors), *_ = socket.recv_fds(connection, 2**16, 2)
     os.dup2(output, 1)
     os.dup2(errors, 2)
-    sys.stdout.reconfigure(line_buffering=True)
     Thread(target=_end_with, args=(connection,), daemon=True).start()
     status = 1
     try:
