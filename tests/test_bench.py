@@ -2,8 +2,10 @@
 
 import json
 import os
+import time
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +26,7 @@ from fer_lib.errors import FerError
 from fer_lib.ledger import ledger
 from fer_lib.record import find_records
 
+TOOLS = Path(__file__).resolve().parent.parent / "tools"
 CPU = torch.device("cpu")
 TINY = Setting(32, 4, 2, "cpu", 0, "resnet10_narrow", 2)
 
@@ -126,6 +129,25 @@ def test_a_dataset_is_prepared_in_a_cache_of_its_own(tmp_path, monkeypatch):
     first, again = prepare(data)
     assert first > 0 and again > 0 and os.environ["FER_LIB_CACHE"] == str(tmp_path / "mine") and not (tmp_path / "mine").exists()
     assert len(load_dataset("ferplus", data, "train")) == 10
+
+
+def test_a_made_up_affectnet_is_prepared_and_its_memory_watched(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import bench_affectnet as tool
+
+    monkeypatch.setattr(tool, "DRAWN", 8)
+    monkeypatch.setenv("FER_LIB_CACHE", str(tmp_path / "cache"))
+    data = tool.write(tmp_path / "data", 160)
+    found = tool._watched(tool.prepare, (data,))
+    assert found["faces"] == 144 and found["seconds"] > 0, "one in ten of each class is held out"
+
+    def hold(count: int):
+        held = bytearray(b"x") * count
+        time.sleep(0.1)
+        return {"bytes": len(held)}
+
+    much, little = (tool._watched(hold, (count,))["own_mb"] for count in (300_000_000, 1))
+    assert much - little == pytest.approx(300, abs=30)
 
 
 def test_growth_is_a_power(tmp_path):

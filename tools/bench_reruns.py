@@ -1,4 +1,4 @@
-"""Time what a batch costs beyond its training, and what a second worker brings: ``python tools/bench_reruns.py``
+"""Time what a batch costs beyond its training, and what a second worker brings: ``python tools/bench_reruns.py [--keep FILE]``
 
 Prints, for a few runs of ``quick`` on few faces one after another, the seconds a run that are not training:
 checks, Snakemake, papermill, imports, faces, evaluation and figures (at most 8 are asked for). Then, for
@@ -7,16 +7,18 @@ machine should have two cores and nothing else to do; processor seconds tell how
 """
 
 import argparse
+import json
 import resource
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from fer_lib.errors import FerError
-from fer_lib.record import find_records
-from fer_lib.rerun import rerun
+import torch
 
+from fer_lib.errors import FerError
+from fer_lib.record import commit, describe, find_records
+from fer_lib.rerun import rerun
 
 # Sizes of smoke at another profile: at smoke itself a sweep executes the cells of the page, too.
 FEW = "size=48 train_images=96 val_images=64 test_images=64 epochs=2 warmup=0"
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("--row", default="R0", help="row of its table (default: R0)")
     parser.add_argument("--runs", type=int, default=4, help="of each batch (default: 4)")
     parser.add_argument("--overrides", default="train_images=1000", help="of the longer runs (default: train_images=1000)")
+    parser.add_argument("--keep", default="", help="file for the figures, for example book/results/speed/reruns.json")
     options = parser.parse_args()
     short = batch(options.method, options.row, FEW, options.runs, 1)
     beyond = (short.wall - short.training) / options.runs
@@ -66,6 +69,10 @@ def main() -> None:
     one, two = (batch(options.method, options.row, options.overrides, options.runs, workers) for workers in (1, 2))
     print(f"{options.runs} longer runs: one worker {one.wall:.1f} s, two workers {two.wall:.1f} s", end=": ")
     print(f"x {one.wall / two.wall:.2f} ({one.cpu:.0f} and {two.cpu:.0f} processor seconds)")
+    if options.keep:
+        found = {"runs": options.runs, "beyond_seconds": round(beyond, 2), "two_workers": round(one.wall / two.wall, 2)}
+        found |= {"device": describe(torch.device("cpu"), True), "commit": commit()}
+        Path(options.keep).write_text(json.dumps(found | {"method": options.method, "row": options.row}) + "\n")
 
 
 if __name__ == "__main__":
