@@ -6,8 +6,10 @@ array, and ``meta.json``. It is written under another name and renamed when whol
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
+import sys
 import tempfile
 import time
 import uuid
@@ -23,6 +25,7 @@ import numpy as np
 from fer_lib.errors import FerError
 
 FORMAT = 1
+NO_RESERVE = 0x4000  # MAP_NORESERVE of Linux, which Python's mmap does not know yet
 ABANDONED_AFTER = 7 * 24 * 3600
 _PARTIAL = ".partial"
 
@@ -120,12 +123,24 @@ def fetch(name: str, prepare: Callable[[], Content]) -> Entry:
 def _load(folder: Path) -> Entry | None:
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        # Copy-on-write: torch wants a writable array, the file stays as it is.
-        images = np.load(folder / "images.npy", mmap_mode="c")
+        images = _mapped(folder / "images.npy")
         arrays = {name: np.load(folder / f"{name}.npy") for name in meta["arrays"]}
         return Entry(images, arrays, meta["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The bytes of a file of NumPy's, copied on write: torch wants a writable array, and the file stays as it is.
+
+    Linux reserves memory for what may be copied, and refuses to map a file that is larger than memory, unless it is told not to.
+    """
+    if sys.platform != "linux":
+        return np.load(path, mmap_mode="c")
+    seen = np.load(path, mmap_mode="r")
+    with open(path, "rb") as stream:
+        place = mmap.mmap(stream.fileno(), 0, mmap.MAP_PRIVATE | NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE)
+    return np.frombuffer(place, seen.dtype, seen.size, seen.offset).reshape(seen.shape)
 
 
 def _keep(place: Path, name: str, content: Content) -> None:

@@ -1,6 +1,7 @@
 """Made-up trees of pictures for the loaders' tests: small, whole, and known face by face."""
 
 import io
+import mmap
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,13 @@ FILES = dict[str, bytes]
 # AffectNet's number -> the book's, written out: neutral, happiness, sadness, surprise, fear, disgust, anger,
 # contempt; then what is no emotion.
 AFFECTNET = {0: 0, 1: 1, 2: 3, 3: 2, 4: 6, 5: 5, 6: 4, 7: 7, 8: None, 9: None, 10: None}
+
+
+def is_mapped(array: np.ndarray) -> bool:
+    """Whether an array's bytes are those of a mapped file."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return isinstance(getattr(array, "obj", array), mmap.mmap)
 
 
 def picture(face: int, size: tuple[int, int], mode: str = "RGB", kind: str = "PNG") -> bytes:
