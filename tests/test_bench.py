@@ -210,3 +210,10 @@ def test_less_is_measured_when_it_must_be_quick():
     quick, whole = (Plan.of(CPU, short) for short in (True, False))
     assert quick.repeats >= 5 and quick.seconds < whole.seconds and quick.memory == (112,)
     assert replace(TINY, size=48).recipe.size == 48 and TINY.recipe.ema == 0
+
+
+def test_the_page_quotes_the_record_of_changes():
+    book = TOOLS.parent / "book"
+    text = (book / "speed.md").read_text()
+    for what, (low, middle, high) in json.loads((book / "results" / "speed" / "changes.json").read_text())["ratios"].items():
+        assert f"× {middle:.2f} ({low:.2f}–{high:.2f})" in text, what
