@@ -137,22 +137,24 @@ def effects(records: Sequence[Record], pairs: Iterable[Pair]) -> list[Effect]:
     return [Effect(p, differences([r for r in records if r.method == p.method], p.first, p.second)) for p in pairs]
 
 
-def forest(shown: Sequence[Effect], limits: tuple[float, float]) -> Axes:
+def forest(shown: Sequence[Effect], limits: tuple[float, float], beside: Sequence[Effect] = ()) -> Axes:
     """A line an effect: mean and 95 % interval in the method's colour, every seed as a ring, their number, zero dashed.
 
     Args:
         limits: of the axis in points, so that several figures share one scale.
+        beside: the same pairs measured elsewhere; below each line, grey and thin, their mean and interval.
 
     Explained in: book/compare.ipynb
     """
     ax = plt.subplots(figsize=(4.6, 0.8 * len(shown) + 0.7))[1]
     ax.axvline(0, color="black", lw=1.2, ls="--")
+    elsewhere = {effect.pair: effect for effect in beside}
     for y, effect in enumerate(reversed(shown)):
-        (mean, low, high), colour = effect.interval, COLOURS[effect.pair.method]
-        if len(effect.each) > 1:
-            ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], color=colour, lw=3, capsize=6, capthick=2)
+        colour = COLOURS[effect.pair.method]
+        _bar(ax, effect, y, color=colour, lw=3, capsize=6, capthick=2, marker="D", ms=5.5, mec="white", mew=0.7)
+        if effect.pair in elsewhere:
+            _bar(ax, elsewhere[effect.pair], y - 0.2, color="#757575", lw=1.2, capsize=3, marker="s", ms=4)
         if effect.each:
-            ax.plot(mean, y, "D", color=colour, ms=5.5, mec="white", mew=0.7)
             ax.plot(list(effect.each.values()), [y + 0.22] * len(effect.each), "o", mfc="none", color="#4d4d4d", ms=5)
         seeds = f"n = {len(effect.each)}" if effect.each else "no record yet"
         where = {"transform": ax.get_yaxis_transform(), "fontsize": 10, "va": "center"}
@@ -161,6 +163,14 @@ def forest(shown: Sequence[Effect], limits: tuple[float, float]) -> Axes:
     ax.grid(False, axis="y")
     ax.set(xlim=limits, ylim=(-0.4, len(shown) - 0.3), xlabel="difference in accuracy (points)", yticks=[])
     return ax
+
+
+def _bar(ax: Axes, effect: Effect, y: float, *, color: str, lw: float, capsize: float, capthick: float = 1.2, **point) -> None:
+    mean, low, high = effect.interval
+    if len(effect.each) > 1:
+        ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], color=color, lw=lw, capsize=capsize, capthick=capthick)
+    if effect.each:
+        ax.plot(mean, y, color=color, ls="", **point)
 
 
 def span(shown: Iterable[Effect]) -> tuple[float, float]:

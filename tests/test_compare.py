@@ -115,6 +115,16 @@ def test_forest_draws_every_line_and_what_is_missing():
     assert compare.span([effect([])]) == (-11, 11)
 
 
+def test_forest_draws_the_same_pair_elsewhere_in_grey_below():
+    ax = compare.forest([effect(noisy((2, 4, 6)))], (-11, 11), [effect(noisy((-4, -6, -5)))])
+    here, elsewhere = (bar[2][0].get_segments()[0] for bar in ax.containers)
+    assert (here[:, 1] == 0).all() and np.allclose(elsewhere[:, 1], -0.2)
+    assert np.allclose(elsewhere[:, 0], effect(noisy((-4, -6, -5))).interval[1:])
+    assert ax.containers[1][0].get_color() != compare.COLOURS["ll_fer"]
+    other = compare.effects(noisy((1, 2, 3)), [Pair("ll_fer", "A3", "A7", "not shown")])
+    assert len(compare.forest([effect(noisy((2, 4, 6)))], (-11, 11), other).containers) == 1
+
+
 def test_no_line_of_a_forest_runs_through_its_words():
     shown = [effect(noisy((2, 4, 6))), effect(noisy((-9, 8, 2)))]
     ax = compare.forest(shown, (-21, 32))
