@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -86,7 +87,7 @@ def rerun(sweep: str, out: Path = RUNS, cores: int = 1, options: tuple[str, ...]
 
     Raises:
         FerError: as :func:`fer_lib.sweep.read_sweep`, if ``out`` cannot be written, if another rerun is at work
-            there, or if it is interrupted from the keyboard.
+            there, or if it is interrupted from the keyboard or told to stop (SIGTERM; runs at work are finished first).
 
     Explained in: book/reruns.md
     """
@@ -156,11 +157,17 @@ def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
 
 def _wait_for(command: list[str], lock: int, places: dict[str, str]) -> None:
     with subprocess.Popen(command, pass_fds=(lock,), env={**os.environ, **places}) as snakemake:
+        told: list[int] = []
+        before = signal.signal(signal.SIGTERM, lambda number, _: (told.append(number), snakemake.terminate()))
         try:
             snakemake.wait()
         except KeyboardInterrupt as error:
             # Snakemake heard it, too. Leaving the block waits until it has ended its runs, on a cluster those in the queue.
             raise FerError("Stopped from the keyboard: what is finished stays, and the same command goes on.") from error
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        if told:
+            raise FerError("Told to stop: runs that were at work have ended, what is finished stays, and the same command goes on.")
 
 
 @contextmanager

@@ -146,6 +146,19 @@ def test_an_interrupt_ends_the_runs_and_is_said(tmp_path, out, place):
     assert not psutil.wait_procs(family, timeout=10)[1]
 
 
+def test_told_to_stop_it_finishes_what_is_at_work_and_begins_nothing(tmp_path, out, place):
+    batch = start(tmp_path / "book", "rerun", place(TWO, "for _ in range(1200): (folder / 'go').exists() or time.sleep(0.1)"), "--out", str(out))
+    wait_for(lambda: started(out))
+    family = psutil.Process(batch.pid).children(recursive=True)
+    batch.terminate()
+    time.sleep(1)
+    (out / "go").touch()
+    errors = batch.communicate(timeout=60)[1]
+    assert batch.returncode == 2 and errors.rstrip().endswith("what is finished stays, and the same command goes on.")
+    assert len(started(out)) == 1 and read_record(made(out, int(started(out)[0].split()[1])))
+    assert not psutil.wait_procs(family, timeout=10)[1]
+
+
 def waits(batch: int) -> bool:
     """Whether a run of the batch has been waiting for two seconds for its turn."""
     with suppress(psutil.NoSuchProcess):
