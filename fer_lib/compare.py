@@ -80,6 +80,10 @@ PAIRS: dict[str, tuple[Pair, ...]] = {
 }
 
 
+# What only photographs can be asked: they have annotators.
+PHOTOGRAPHS = (Pair("baseline", "R0", "R3", "baseline, votes as target"),)
+
+
 # Networks with a plain reference of the same budget, and the rows of both cascades that were built around them.
 LEADS = (Pair("clcl", "B0", "B4", "CLCL"), Pair("lnl", "N0", "N4", "LNL"))
 CASCADES = {"ll_fer": ("A1", "A4", "A7-unguided", "A7"), "sr_fer": ("S1", "S2", "S5-unguided", "S5")}
@@ -141,12 +145,12 @@ def forest(shown: Sequence[Effect], limits: tuple[float, float], beside: Sequenc
     """A line an effect: mean and 95 % interval in the method's colour, every seed as a ring, their number, zero dashed.
 
     Args:
-        limits: of the axis in points, so that several figures share one scale.
-        beside: the same pairs measured elsewhere; below each line, grey and thin, their mean and interval.
+        limits: of the axis in points, so that several figures can share one scale.
+        beside: the same pairs measured elsewhere; below each line, grey and thin, their mean as a square and its interval.
 
     Explained in: book/compare.ipynb
     """
-    ax = plt.subplots(figsize=(4.6, 0.8 * len(shown) + 0.7))[1]
+    ax = plt.subplots(figsize=(4.6, 0.8 * max(len(shown), 1) + 0.7))[1]
     ax.axvline(0, color="black", lw=1.2, ls="--")
     elsewhere = {effect.pair: effect for effect in beside}
     for y, effect in enumerate(reversed(shown)):
@@ -161,7 +165,7 @@ def forest(shown: Sequence[Effect], limits: tuple[float, float], beside: Sequenc
         ground = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         ax.text(0.01, y + 0.48, f"{effect.name}: {effect.pair.tells}, {seeds}", **where, bbox=ground)
     ax.grid(False, axis="y")
-    ax.set(xlim=limits, ylim=(-0.4, len(shown) - 0.3), xlabel="difference in accuracy (points)", yticks=[])
+    ax.set(xlim=limits, ylim=(-0.4, max(len(shown), 1) - 0.3), xlabel="difference in accuracy (points)", yticks=[])
     return ax
 
 

@@ -156,18 +156,29 @@ def _prepare(out: Path, todo: dict[str, Parameters]) -> None:
 
 
 def _wait_for(command: list[str], lock: int, places: dict[str, str]) -> None:
-    with subprocess.Popen(command, pass_fds=(lock,), env={**os.environ, **places}) as snakemake:
-        told: list[int] = []
-        before = signal.signal(signal.SIGTERM, lambda number, _: (told.append(number), snakemake.terminate()))
+    with _passing_on() as (heard, to), subprocess.Popen(command, pass_fds=(lock,), env={**os.environ, **places}) as snakemake:
+        to.append(snakemake)
+        if heard:
+            snakemake.terminate()
         try:
             snakemake.wait()
         except KeyboardInterrupt as error:
             # Snakemake heard it, too. Leaving the block waits until it has ended its runs, on a cluster those in the queue.
             raise FerError("Stopped from the keyboard: what is finished stays, and the same command goes on.") from error
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        if told:
-            raise FerError("Told to stop: runs that were at work have ended, what is finished stays, and the same command goes on.")
+    if heard:
+        raise FerError("Told to stop: the runs at work have ended, what is finished stays, and the same command goes on.")
+
+
+@contextmanager
+def _passing_on() -> Iterator[tuple[list[int], list[subprocess.Popen]]]:
+    """Pass SIGTERM on to the processes in the second list, instead of dying and leaving them behind; the first says if one came."""
+    heard: list[int] = []
+    to: list[subprocess.Popen] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: (heard.append(number), [process.terminate() for process in to]))
+    try:
+        yield heard, to
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

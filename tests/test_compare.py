@@ -51,7 +51,7 @@ def effect(records, first="A4", second="A7"):
     return found
 
 
-@pytest.mark.parametrize("pair", [p for some in PAIRS.values() for p in some], ids=lambda p: f"{p.second}-{p.first}")
+@pytest.mark.parametrize("pair", [*compare.PHOTOGRAPHS, *(p for some in PAIRS.values() for p in some)], ids=lambda p: f"{p.second}-{p.first}")
 def test_partners_are_rows_with_one_budget(pair):
     both = [Parameters(method=pair.method, row=row, profile="quick").resolve()[0] for row in (pair.first, pair.second)]
     assert len({tuple(getattr(recipe, name) for name in BUDGET) for recipe in both}) == 1
@@ -116,18 +116,24 @@ def test_forest_draws_every_line_and_what_is_missing():
 
 
 def test_forest_draws_the_same_pair_elsewhere_in_grey_below():
-    ax = compare.forest([effect(noisy((2, 4, 6)))], (-11, 11), [effect(noisy((-4, -6, -5)))])
-    here, elsewhere = (bar[2][0].get_segments()[0] for bar in ax.containers)
-    assert (here[:, 1] == 0).all() and np.allclose(elsewhere[:, 1], -0.2)
-    assert np.allclose(elsewhere[:, 0], effect(noisy((-4, -6, -5))).interval[1:])
-    assert ax.containers[1][0].get_color() != compare.COLOURS["ll_fer"]
-    other = compare.effects(noisy((1, 2, 3)), [Pair("ll_fer", "A3", "A7", "not shown")])
-    assert len(compare.forest([effect(noisy((2, 4, 6)))], (-11, 11), other).containers) == 1
+    pairs = [Pair("ll_fer", "A4", "A7", "two"), Pair("ll_fer", "A3", "A7", "one"), Pair("ll_fer", "A2", "A7", "none")]
+    records = [*noisy((-4, -6, -5)), record("A3", 0, 100)]
+    shown = [compare.Effect(pair, {0: 1.0, 1: 2.0}) for pair in pairs]
+    beside = compare.effects(records, pairs)
+    ax = compare.forest(shown, (-11, 11), beside)
+    squares = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "s"]
+    assert np.allclose(squares, [(-2.0, 0.8), (-2.5, 1.8)])
+    grey = [bar for bar in ax.containers if bar[0].get_color() == "#757575"]
+    assert len(grey) == 1 and len(ax.containers) == 4
+    (ends,) = grey[0][2][0].get_segments()
+    assert np.allclose(ends, [(x, 1.8) for x in beside[0].interval[1:]])
+    assert len(compare.forest(shown[:1], (-11, 11), beside[1:]).containers) == 1
+    assert not compare.forest([], compare.span([])).texts
 
 
 def test_no_line_of_a_forest_runs_through_its_words():
     shown = [effect(noisy((2, 4, 6))), effect(noisy((-9, 8, 2)))]
-    ax = compare.forest(shown, (-21, 32))
+    ax = compare.forest(shown, (-21, 32), beside=shown)
     canvas = ax.figure.canvas
     canvas.draw()
     with_lines = np.array(canvas.buffer_rgba())[::-1]

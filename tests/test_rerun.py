@@ -154,7 +154,7 @@ def test_told_to_stop_it_finishes_what_is_at_work_and_begins_nothing(tmp_path, o
     time.sleep(1)
     (out / "go").touch()
     errors = batch.communicate(timeout=60)[1]
-    assert batch.returncode == 2 and errors.rstrip().endswith("what is finished stays, and the same command goes on.")
+    assert batch.returncode == 2 and "fer_lib: Told to stop: the runs at work have ended" in errors
     assert len(started(out)) == 1 and read_record(made(out, int(started(out)[0].split()[1])))
     assert not psutil.wait_procs(family, timeout=10)[1]
 

@@ -90,6 +90,7 @@ class Baseline(Method):
         "R1": {"augment": 0.0},
         "R2": {"target": "smooth"},
         "R3": {"target": "votes"},
+        "R4": {"target": "votes", "epochs": 40},
     }
 
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
