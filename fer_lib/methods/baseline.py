@@ -91,6 +91,7 @@ class Baseline(Method):
         "R2": {"target": "smooth"},
         "R3": {"target": "votes"},
         "R4": {"target": "votes", "epochs": 40},
+        "R5": {"target": "votes", "epochs": 40, "stem_stride": 1},
     }
 
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
