@@ -59,7 +59,8 @@ def _records(options: argparse.Namespace) -> int:
     found = find_records(options.folder, **which)
     found = {path: record for path, record in found.items() if record.stale()} if options.stale else found
     table = ledger(found.values())
-    print(table.drop(columns=["overrides", "device", "finished"]).to_string(index=False) if found else "No such record.")
+    spare = ["device", "finished"] + ["overrides"] * (not any(table["overrides"]))
+    print(table.drop(columns=spare).to_string(index=False) if found else "No such record.")
     for path in options.export:
         export(table, Path(path))
     if options.promote:
@@ -68,24 +69,32 @@ def _records(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    path = Path(options.weights)
+    path, out = Path(options.weights), _file(options.out)
     trained = load_recognizer(path) if path.name.endswith(WHOLE) else load_trained(path)
     about, spoiled = trained.about, trained.recipe.degrade
     print(f"{about['method']} row {about['row']}, trained on {about['dataset']}, profile {about['profile']}, seed {about['seed']}", end="")
     print(f"; images degraded as in training: {spoiled}" if spoiled else "")
-    print(evaluate(trained, options.dataset, options.data, options.split, options.fold, options.device))
+    found = evaluate(trained, options.dataset, options.data, options.split, options.fold, options.device)
+    print(found)
+    if out:
+        found.save(out, about)
     return 0
 
 
 def _bench(options: argparse.Namespace) -> int:
-    out = Path(options.out) if options.out else None
-    if out and not out.parent.is_dir():
-        raise FerError(f"There is no folder {out.parent}: make it, or let --out name a file elsewhere.")
+    out = _file(options.out)
     found = bench(options.device, options.quick, log=lambda line: print(line, file=sys.stderr, flush=True))
     print(table(found))
     if out:
         keep(found, out)
     return 0
+
+
+def _file(name: str) -> Path | None:
+    """Where to write, if a file is named; asked for before the work begins."""
+    if name and not Path(name).parent.is_dir():
+        raise FerError(f"There is no folder {Path(name).parent}: make it, or let --out name a file elsewhere.")
+    return Path(name) if name else None
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -130,13 +139,14 @@ def _parser() -> argparse.ArgumentParser:
     records.add_argument("--export", action="append", default=[], metavar="FILE", help="also write a .csv or .parquet")
     records.add_argument("--promote", action="store_true", help="copy them to book/results, where the chapters read them")
     records.set_defaults(call=_records)
-    worth = commands.add_parser("evaluate", help="measure a weights file on a split of a dataset, at batch 1 and 64")
+    worth = commands.add_parser("evaluate", help="measure a weights file on a split of a dataset, at batch 1 and 64, and with mirror images")
     worth.add_argument("weights", help="that a run has written, ending in .safetensors")
     worth.add_argument("--dataset", required=True, help="name of a layout on disk, for example ferplus")
     worth.add_argument("--data", required=True, help="folder or archive")
     worth.add_argument("--split", default="val", help="train, val or test (default: val)")
     worth.add_argument("--fold", type=int, default=0, help="where a dataset has no official split")
     worth.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    worth.add_argument("--out", default="", metavar="FILE", help="also write the figures to FILE, as JSON")
     worth.set_defaults(call=_evaluate)
     speed = commands.add_parser("bench", help="measure how fast this machine trains and predicts, against other code and its limit")
     speed.add_argument("--quick", action="store_true", help="less of everything: some minutes on two cores")

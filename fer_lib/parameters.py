@@ -36,6 +36,12 @@ BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     ("clcl", "page"): dict(train_images=640, val_images=160, test_images=640, epochs=5),
 }
 
+# What the pictures of a dataset ask of every method: larger ones than the profile's, or classes of very unequal size.
+PICTURES: dict[tuple[str, str], dict[str, Any]] = {
+    ("facial_expressions", "laptop"): dict(size=128, stem_stride=4, sampler="balanced"),
+    ("facial_expressions", "full"): dict(size=128, sampler="balanced"),
+}
+
 
 class Parameters(BaseModel):
     """Which run: the plain scalars of a chapter's parameters cell, or of the command line.
@@ -117,7 +123,7 @@ class Parameters(BaseModel):
         return json.loads(json.dumps(meant))
 
     def resolve(self) -> tuple[Recipe, Any]:
-        """The recipe and the method's switches: profile, what the method changes of it, row, overrides."""
+        """The recipe and the method's switches: profile, what dataset and method change of it, row, overrides."""
         method = find_method(self.method)
         if self.dataset == "faces" and self.data:
             raise FerError("The faces are drawn and need no data: leave data empty, or name the dataset that it holds.")
@@ -129,7 +135,8 @@ class Parameters(BaseModel):
             if name not in switches and name not in Recipe.model_fields:
                 raise FerError(_unknown(name, [*switches, *Recipe.model_fields]))
         budget = BUDGETS.get((self.method, self.profile), {})
-        recipe = {**PROFILES[self.profile].model_dump(), **budget, **{k: v for k, v in changes.items() if k not in switches}}
+        pictures = PICTURES.get((self.dataset, self.profile), {})
+        recipe = {**PROFILES[self.profile].model_dump(), **pictures, **budget, **{k: v for k, v in changes.items() if k not in switches}}
         try:
             kinds = {k: type(f.default) for k, f in switches.items()}
             chosen = {k: _convert(k, v, kinds[k]) for k, v in changes.items() if k in switches}

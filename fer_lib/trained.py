@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
 from fer_lib.data import load_dataset
 from fer_lib.data.degradation import Degradation
@@ -15,9 +17,11 @@ from fer_lib.data.loader import Loader
 from fer_lib.errors import FerError
 from fer_lib.evaluate import Scores, predict, score
 from fer_lib.methods import Method, find_method, owner
+from fer_lib.methods.method import Prediction
 from fer_lib.nets.backbone import Backbone
 from fer_lib.parameters import Parameters
 from fer_lib.recipe import Recipe, pick_device
+from fer_lib.record import commit, versions
 
 
 class Trained(NamedTuple):
@@ -79,7 +83,7 @@ def rebuild(about: dict[str, Any]) -> tuple[Method, Recipe]:
     method = kind(switches, _backbone(recipe), about["classes"])
     first = getattr(switches, "recognizer", "")
     if first and owner(first) != "baseline":
-        inner = Parameters(method=owner(first), row=first, profile=about["profile"])
+        inner = Parameters(method=owner(first), row=first, dataset=about["dataset"], profile=about["profile"])
         own, parts = inner.resolve()
         method.start(find_method(inner.method)(parts, _backbone(own.model_copy(update={"size": recipe.size})), about["classes"]))
     return method, recipe
@@ -89,37 +93,80 @@ def _backbone(recipe: Recipe) -> Backbone:
     return Backbone(recipe.backbone, recipe.stem_stride, size=recipe.size)
 
 
+class Mirrored(nn.Module):
+    r"""A network that names a face from itself and its mirror image, by the mean of the two log-probabilities.
+
+    .. math:: \tfrac12\bigl(\log p(\cdot \mid x) + \log p(\cdot \mid \operatorname{flip} x)\bigr)
+
+    Shapes:
+        image (B, C, H, W) -> logits (B, K), up to a constant for each face.
+
+    Explained in: book/baseline.ipynb
+    """
+
+    def __init__(self, method: nn.Module):
+        super().__init__()
+        self.method = method
+
+    def forward(self, image: Tensor) -> Prediction:
+        both = [self.method(view).logits.float().log_softmax(1) for view in (image, image.flip(-1))]
+        return Prediction(torch.stack(both).mean(0))
+
+
 class Evaluation(NamedTuple):
-    """What a network is worth on one split, by how many faces share a batch.
+    """What a network is worth on one split, by how the faces are shown to it.
 
     Attributes:
         faces: the split.
-        scores: batch size -> its scores.
-        differ: faces that are named otherwise in the two.
+        named: ``batch 1``, ``batch 64`` and ``with mirror`` (:class:`Mirrored`, 64 to a batch) -> int64 (N,).
+        scores: ``all``, and ``clear`` where it is known which faces have a clear majority -> the same -> their scores.
+        differ: faces that are named otherwise alone than among 64.
 
     Explained in: book/reruns.md
     """
 
     faces: FaceSet
-    scores: dict[int, Scores]
+    named: dict[str, Tensor]
+    scores: dict[str, dict[str, Scores]]
     differ: int
 
     def __str__(self) -> str:
-        first, *_ = self.scores.values()
-        heads = [f"batch {size}" for size in self.scores]
-        lines = [f"{self.faces.name}, {self.faces.split}: {len(self.faces):,} faces", f"{'':24}" + "".join(f"{h:>24}" for h in heads)]
-        for name in first.values:
-            cells = []
-            for s in self.scores.values():
-                low, high = s.intervals[name]
-                cells.append(f"{100 * s.values[name]:.2f} % [{100 * low:.1f}, {100 * high:.1f}]")
-            lines.append(f"{name.replace('_', ' '):24}" + "".join(f"{cell:>24}" for cell in cells))
+        lines = [f"{self.faces.name}, {self.faces.split}: {len(self.faces):,} faces", *_table(self.scores["all"])]
+        if "clear" in self.scores:
+            lines += [f"{int(self.faces.clear.sum()):,} of them, with a clear majority", *_table(self.scores["clear"])]
         said = "no face" if not self.differ else f"{self.differ} faces"
-        return "\n".join([*lines, f"Named otherwise in the other batch: {said}."])
+        return "\n".join([*lines, f"Named otherwise alone than among 64: {said}."])
+
+    def save(self, path: Path, about: dict[str, Any]) -> None:
+        """Everything as JSON.
+
+        Args:
+            about: see :class:`Trained`.
+
+        Raises:
+            FerError: if the file cannot be written.
+
+        Explained in: book/reruns.md
+        """
+        found = {
+            "network": {name: about[name] for name in ("method", "row", "dataset", "profile", "seed")},
+            "dataset": self.faces.name,
+            "split": self.faces.split,
+            "fingerprint": self.faces.fingerprint,
+            "scores": {which: {how: dataclasses.asdict(s) for how, s in own.items()} for which, own in self.scores.items()},
+            "named": {how: "".join(map(str, named.tolist())) for how, named in self.named.items()},
+            "versions": versions(),
+            "commit": commit(),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        try:
+            path.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise FerError(f"Evaluation {path} could not be written ({error.strerror}): name a file in a folder that exists, and free some space.") from error
 
 
 def evaluate(trained: Trained, dataset: str, data: str, split: str, fold: int = 0, device: str = "auto") -> Evaluation:
-    """Scores on a split, one face at a time and 64 at a time: they must agree.
+    """Scores on a split: one face at a time and 64 at a time, which must agree, and from a face with its mirror image.
 
     The images are degraded as in the network's training, if they were.
 
@@ -132,7 +179,24 @@ def evaluate(trained: Trained, dataset: str, data: str, split: str, fold: int = 
     if faces.classes != trained.about["classes"]:
         raise FerError(f"The network tells {trained.about['classes']} classes apart, {faces.name} has {faces.classes}: take a dataset of its kind.")
     method, recipe = trained.method.to(where, memory_format=torch.channels_last), trained.recipe
+    ways = {"batch 1": (method, 1), "batch 64": (method, 64), "with mirror": (Mirrored(method), 64)}
     spoil = Degradation.of(recipe.degrade)
-    found = {n: predict(method, Loader(faces, n, where, recipe.size, degrade=spoil)) for n in (1, 64)}
-    named = [logits.argmax(1) for logits, _ in found.values()]
-    return Evaluation(faces, {n: score(*both) for n, both in found.items()}, int((named[0] != named[1]).sum()))
+    found = {how: predict(net, Loader(faces, n, where, recipe.size, degrade=spoil)) for how, (net, n) in ways.items()}
+    some = {"all": torch.ones(len(faces), dtype=torch.bool)}
+    if faces.clear is not None and faces.clear.any():
+        some["clear"] = faces.clear
+    scores = {which: {how: score(logits[rows], labels[rows]) for how, (logits, labels) in found.items()} for which, rows in some.items()}
+    named = {how: logits.argmax(1) for how, (logits, _) in found.items()}
+    return Evaluation(faces, named, scores, int((named["batch 1"] != named["batch 64"]).sum()))
+
+
+def _table(scores: dict[str, Scores]) -> list[str]:
+    """A line of heads, then one for each figure."""
+    lines = [f"{'':24}" + "".join(f"{how:>24}" for how in scores)]
+    for name in next(iter(scores.values())).values:
+        cells = []
+        for s in scores.values():
+            low, high = s.intervals[name]
+            cells.append(f"{100 * s.values[name]:.2f} % [{100 * low:.1f}, {100 * high:.1f}]")
+        lines.append(f"{name.replace('_', ' '):24}" + "".join(f"{cell:>24}" for cell in cells))
+    return lines

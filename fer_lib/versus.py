@@ -1,6 +1,8 @@
 """One row against another: the difference over seeds with its interval, and a paired test for each seed."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
@@ -8,7 +10,7 @@ import torch
 
 from fer_lib.errors import FerError
 from fer_lib.evaluate import PairedTest, mean_interval, paired_test
-from fer_lib.record import Record, by_seed, differences
+from fer_lib.record import RESULTS, Record, by_seed, differences
 
 _HEAD = "| | points of accuracy [95 % interval] | right in one alone, by seed (p) | |\n|---|---|---|---|"
 
@@ -67,6 +69,29 @@ def versus(records: Sequence[Record], first: str, second: str) -> Versus:
         precisions |= {"bf16" in r.device for r in (*a, *b)}
         tests.append(paired_test(*(torch.cat([r.hits() for r in folds]) for folds in (a, b))))
     return Versus(*mean_interval(gains), tests, len(precisions) == 1)
+
+
+def with_mirror(records: Sequence[Record], folder: Path = RESULTS / "evaluated") -> list[Record]:
+    """Each record about whose network ``evaluate --out`` wrote a file, then the same with mirror images, as row ``R0 twice``.
+
+    Of the second, accuracies and predictions alone are of :class:`fer_lib.trained.Mirrored`.
+
+    Raises:
+        FerError: if a file names the record's faces otherwise: it is of other weights.
+
+    Explained in: book/baseline.ipynb
+    """
+    pairs, files = [], [(path, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+    for once in records:
+        for path, found in files:
+            if any(getattr(once, name) != value for name, value in found["network"].items()):
+                continue
+            if (found["split"], found["named"]["batch 64"]) != (once.split, once.predicted):
+                raise FerError(f"{path} is of other weights than the record of {once.method} {once.row}, seed {once.seed}: evaluate its weights again.")
+            figures = {"accuracy": "all", "accuracy_clear": "clear"}
+            worth = {name: found["scores"][which]["with mirror"]["values"]["accuracy"] for name, which in figures.items() if which in found["scores"]}
+            pairs += [once, once.model_copy(update={"row": f"{once.row} twice", "metrics": worth, "predicted": found["named"]["with mirror"]})]
+    return pairs
 
 
 def verdict(records: Sequence[Record], first: str, second: str) -> str:

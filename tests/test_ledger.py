@@ -41,7 +41,10 @@ def test_the_command_lists_filters_and_says_what_is_missing(tmp_path, capsys):
     old.write_text(json.dumps(json.loads(path.read_text()) | {"sources": "0", "seed": 7}))
     (tmp_path / path.name).write_text(path.read_text())
     assert main(["records", str(tmp_path), "--row", "R1"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == 3 and "overrides" not in said
+    (tmp_path / path.name).write_text(path.read_text().replace('"overrides": ""', '"overrides": "lr=1"'))
+    assert main(["records", str(tmp_path), "--row", "R1"]) == 0 and "lr=1" in capsys.readouterr().out
     assert main(["records", str(tmp_path), "--stale"]) == 0
     (line,) = capsys.readouterr().out.splitlines()[1:]
     assert " 7 " in line and line.endswith("True")

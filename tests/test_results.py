@@ -4,6 +4,7 @@ import pytest
 
 from fer_lib.parameters import Parameters
 from fer_lib.record import RESULTS, read_records
+from fer_lib.versus import with_mirror
 
 RECORDS = read_records()
 GROUPS = sorted({(r.method, r.row, r.dataset, r.profile, r.split) for r in RECORDS})
@@ -30,7 +31,12 @@ def test_a_row_has_its_seeds_on_the_same_faces_and_no_overrides(group):
 
 @pytest.mark.parametrize("record", RECORDS, ids=[f"{r.method}-{r.row}-{r.dataset}-seed{r.seed}" for r in RECORDS])
 def test_a_record_was_made_with_what_its_row_and_profile_mean_today(record):
-    assert record.parameters == Parameters(method=record.method, row=record.row, profile=record.profile).meant()
+    assert record.parameters == Parameters(method=record.method, row=record.row, dataset=record.dataset, profile=record.profile).meant()
+
+
+def test_every_evaluation_is_of_a_recorded_network():
+    files = list((RESULTS / "evaluated").glob("*.json"))
+    assert files and len(with_mirror(RECORDS)) == 2 * len(files)
 
 
 @pytest.mark.parametrize(("method", "rows"), [("ll_fer", ("A1", "A4", "A7", "A0")), ("sr_fer", ("S1", "S2", "S5", "S0"))])

@@ -171,6 +171,11 @@ def test_parameters_are_layered_profile_row_override():
     assert (recipe.lr, switches.smoothing, switches.target) == (0.3, 0.2, "smooth")
     assert recipe.epochs == PROFILES["quick"].epochs
     assert Parameters(row="R1").resolve()[0].augment == 0
+    large = Parameters(method="sr_fer", row="S5", dataset="facial_expressions", profile="laptop")
+    for run_ in (large, *large.recognizers().values()):
+        assert (run_.resolve()[0].size, run_.resolve()[0].sampler) == (128, "balanced")
+    assert Parameters(dataset="ferplus", profile="laptop").resolve()[0].size == PROFILES["laptop"].size == 48
+    assert Parameters(dataset="facial_expressions", profile="laptop", overrides="size=64").resolve()[0].size == 64
     assert Parameters(method="ll_fer", row="A4").resolve()[0].train_images < PROFILES["quick"].train_images
     assert Parameters(method="ll_fer", row="A4", overrides="train_images=9").resolve()[0].train_images == 9
 
@@ -242,7 +247,7 @@ def test_papermill_writes_a_notebook_and_stops_at_an_unknown_name(tmp_path):
 
 def test_command_line(capsys, tmp_path):
     assert main(["run", "baseline", "--row", "R9", "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "fer_lib: baseline has no row 'R9': choose one of R0, R1, R2, R3, R4.\n"
+    assert capsys.readouterr().err == "fer_lib: baseline has no row 'R9': choose one of R0, R1, R2, R3, R4, R5.\n"
     assert main(["data", "check", "ferplus", str(tmp_path / "none")]) != 0
     assert str(tmp_path / "none") in "".join(capsys.readouterr())
     with pytest.raises(SystemExit):

@@ -1,5 +1,7 @@
 """A weights file alone gives the network back, and its worth on a split; what is wrong with a file gets one sentence."""
 
+import json
+
 import pytest
 import torch
 from kept_cases import kept
@@ -14,7 +16,7 @@ from fer_lib.methods.method import Prediction
 from fer_lib.parameters import Parameters
 from fer_lib.recipe import Recipe
 from fer_lib.run import run
-from fer_lib.trained import Trained, evaluate, load_trained
+from fer_lib.trained import Mirrored, Trained, evaluate, load_trained
 
 TINY = "train_images=16 val_images=16 test_images=16 size=32 epochs=2"
 
@@ -58,15 +60,16 @@ def test_the_file_alone_gives_the_network_back(done):
 def test_it_is_measured_face_by_face_and_64_at_a_time(done, data, capsys):
     path = done.path.with_suffix(".safetensors")
     found = evaluate(load_trained(path), "ferplus", str(data), "test", device="cpu")
-    assert set(found.scores) == {1, 64} and len(found.faces) == 8
+    own = found.scores["all"]
+    assert list(own) == ["batch 1", "batch 64", "with mirror"] and len(found.faces) == 8
     if done.record.row != "C3":  # the one with a batch mean
-        assert found.differ == 0 and found.scores[1].confusion == found.scores[64].confusion
+        assert found.differ == 0 and own["batch 1"].confusion == own["batch 64"].confusion
     assert main(["evaluate", str(path), "--dataset", "ferplus", "--data", str(data), "--split", "test", "--device", "cpu"]) == 0
     said = capsys.readouterr().out
     for word in (f"row {done.record.row}", "batch 1", "batch 64", "8 faces", "accuracy", "macro recall", "recall contempt", "Named otherwise"):
         assert word in said, word
     assert ("degraded as in training: low_resolution:4" in said) == (done.record.row == "S1-B4")
-    assert f"{100 * found.scores[64].values['accuracy']:.2f} %" in said
+    assert f"{100 * own['batch 64'].values['accuracy']:.2f} %" in said
 
 
 def test_the_networks_of_the_book_are_measured_too(tmp_path, data, capsys):
@@ -78,11 +81,42 @@ def test_the_networks_of_the_book_are_measured_too(tmp_path, data, capsys):
 
 def test_who_heeds_the_company_is_found_out(data):
     found = evaluate(Trained(Crowd(), Recipe(size=48), {"classes": 8}), "ferplus", str(data), "test", device="cpu")
-    assert found.differ == 8 and "Named otherwise in the other batch: 8 faces" in str(found)
-    recalls = [[s.values[f"recall_{name}"] for name in ("neutral", "happiness")] for s in found.scores.values()]
-    assert recalls == [[1, 0], [0, 1]]
+    assert found.differ == 8 and "Named otherwise alone than among 64: 8 faces" in str(found)
+    recalls = [[s.values[f"recall_{name}"] for name in ("neutral", "happiness")] for s in found.scores["all"].values()]
+    assert recalls == [[1, 0], [0, 1], [0, 1]]
     with pytest.raises(FerError, match="tells 2 classes apart, ferplus has 8"):
         evaluate(Trained(Crowd(), Recipe(size=48), {"classes": 2}), "ferplus", str(data), "test", device="cpu")
+
+
+class Sides(nn.Module):
+    """Probabilities 0.8, 0.1, 0.1 of a face that is brighter on the left; 0.05, 0.5, 0.45 of its mirror image."""
+
+    def forward(self, image):
+        left = image[..., : image.shape[-1] // 2].mean((1, 2, 3)) > image[..., image.shape[-1] // 2 :].mean((1, 2, 3))
+        rows = torch.tensor([[0.05, 0.5, 0.45], [0.8, 0.1, 0.1]])
+        return Prediction(rows[left.long()].log() + 7)
+
+
+def test_a_face_and_its_mirror_image_are_named_alike_by_the_mean_of_both():
+    face = torch.cat([torch.ones(1, 1, 4, 2), torch.zeros(1, 1, 4, 2)], 3)
+    both = Mirrored(Sides())(torch.cat([face, face.flip(-1)])).logits
+    geometric = torch.tensor([0.04, 0.05, 0.045]).sqrt()  # worth more than the 0.8 is that neither view excludes it
+    assert torch.allclose(both.softmax(1), geometric.div(geometric.sum()).expand(2, 3))
+
+
+def test_the_faces_with_a_clear_majority_are_measured_apart_and_all_is_written(done, data, tmp_path, capsys):
+    path, out, labels = done.path.with_suffix(".safetensors"), tmp_path / "found.json", data / "FER2013Test" / "label.csv"
+    labels.write_text(labels.read_text().replace("0,0,0,0,0,0,0,9,0,0", "3,2,0,0,0,0,0,4,0,0"))  # the last of eight
+    asked = ["evaluate", str(path), "--dataset", "ferplus", "--data", str(data), "--split", "test", "--device", "cpu", "--out"]
+    assert main([*asked, str(out)]) == 0
+    assert "7 of them, with a clear majority" in capsys.readouterr().out
+    found = json.loads(out.read_text())
+    assert found["network"]["row"] == done.record.row and found["split"] == "test" and set(found["scores"]) == {"all", "clear"}
+    for which, count in (("all", 8), ("clear", 7)):
+        assert [sum(map(sum, s["confusion"])) for s in found["scores"][which].values()] == [count] * 3
+    assert {len(named) for named in found["named"].values()} == {8}
+    assert main([*asked, str(tmp_path / "none" / "found.json")]) == 2
+    assert "There is no folder" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_said(done, data, tmp_path, capsys):

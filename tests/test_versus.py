@@ -1,5 +1,7 @@
 """Two rows against each other, whichever way it falls, and what cannot be compared."""
 
+import json
+
 import pytest
 from test_show import record
 
@@ -86,3 +88,18 @@ def test_a_reading_names_where_there_is_more_less_and_nothing():
     assert versus.gain_reading(runs, "A", "B", {"stage 2": "1"}) == "B against A: no clear difference anywhere."
     assert versus.gain_reading(runs, "A", "B", {"stage 1": "0"}) == "B against A: more at stage 1."
     assert versus.gain_reading(runs, "A", "C", figures) == "C against A: not recorded yet."
+
+
+def test_a_network_with_its_mirror_images_is_a_row_beside_its_record(tmp_path):
+    runs = [record("R0", s, 60) for s in range(2)]
+    named = runs[1].labels  # all right
+    about = {name: getattr(runs[1], name) for name in ("method", "row", "dataset", "profile", "seed")}
+    worth = {which: {"with mirror": {"values": {"accuracy": figure}}} for which, figure in (("all", 1.0), ("clear", 0.9))}
+    found = {"network": about, "split": runs[1].split, "scores": worth, "named": {"batch 64": runs[1].predicted, "with mirror": named}}
+    (tmp_path / "one.json").write_text(json.dumps(found))
+    once, twice = versus.with_mirror(runs, tmp_path)
+    assert once is runs[1] and (twice.row, twice.metrics) == ("R0 twice", {"accuracy": 1.0, "accuracy_clear": 0.9})
+    assert "+40.0 points" in versus.verdict([once, twice], "R0", "R0 twice") and "0 to 40" in versus.verdict([once, twice], "R0", "R0 twice")
+    (tmp_path / "one.json").write_text(json.dumps(found | {"named": {"batch 64": named, "with mirror": named}}))
+    with pytest.raises(FerError, match="one.json is of other weights than the record of baseline R0, seed 1"):
+        versus.with_mirror(runs, tmp_path)
