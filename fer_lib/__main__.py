@@ -69,7 +69,7 @@ def _records(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    path, out = Path(options.weights), _file(options.out)
+    path, out = Path(options.weights), _out_file(options.out)
     trained = load_recognizer(path) if path.name.endswith(WHOLE) else load_trained(path)
     about, spoiled = trained.about, trained.recipe.degrade
     print(f"{about['method']} row {about['row']}, trained on {about['dataset']}, profile {about['profile']}, seed {about['seed']}", end="")
@@ -77,12 +77,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     found = evaluate(trained, options.dataset, options.data, options.split, options.fold, options.device)
     print(found)
     if out:
-        found.save(out, about)
+        keep(found.figures(about), out)
     return 0
 
 
 def _bench(options: argparse.Namespace) -> int:
-    out = _file(options.out)
+    out = _out_file(options.out)
     found = bench(options.device, options.quick, log=lambda line: print(line, file=sys.stderr, flush=True))
     print(table(found))
     if out:
@@ -90,7 +90,7 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
-def _file(name: str) -> Path | None:
+def _out_file(name: str) -> Path | None:
     """Where to write, if a file is named; asked for before the work begins."""
     if name and not Path(name).parent.is_dir():
         raise FerError(f"There is no folder {Path(name).parent}: make it, or let --out name a file elsewhere.")

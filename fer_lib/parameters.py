@@ -36,8 +36,8 @@ BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     ("clcl", "page"): dict(train_images=640, val_images=160, test_images=640, epochs=5),
 }
 
-# What the pictures of a dataset ask of every method: larger ones than the profile's, or classes of very unequal size.
-PICTURES: dict[tuple[str, str], dict[str, Any]] = {
+# What a dataset changes of a profile: the size of its pictures, a first layer that fits them, equal draws of very unequal classes.
+OF_DATASET: dict[tuple[str, str], dict[str, Any]] = {
     ("facial_expressions", "laptop"): dict(size=128, stem_stride=4, sampler="balanced"),
     ("facial_expressions", "full"): dict(size=128, sampler="balanced"),
 }
@@ -135,8 +135,8 @@ class Parameters(BaseModel):
             if name not in switches and name not in Recipe.model_fields:
                 raise FerError(_unknown(name, [*switches, *Recipe.model_fields]))
         budget = BUDGETS.get((self.method, self.profile), {})
-        pictures = PICTURES.get((self.dataset, self.profile), {})
-        recipe = {**PROFILES[self.profile].model_dump(), **pictures, **budget, **{k: v for k, v in changes.items() if k not in switches}}
+        of_dataset = OF_DATASET.get((self.dataset, self.profile), {})
+        recipe = {**PROFILES[self.profile].model_dump(), **of_dataset, **budget, **{k: v for k, v in changes.items() if k not in switches}}
         try:
             kinds = {k: type(f.default) for k, f in switches.items()}
             chosen = {k: _convert(k, v, kinds[k]) for k, v in changes.items() if k in switches}

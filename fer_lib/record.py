@@ -22,6 +22,7 @@ from fer_lib.sources import LIBRARY, sources
 
 SCHEMA = 1
 RESULTS = LIBRARY.parent / "book" / "results"
+EVALUATED = "evaluated"  # folder of what evaluate found of recorded networks: no records
 
 
 class Chosen(BaseModel):
@@ -161,7 +162,7 @@ def find_records(folder: Path | str, **which: Any) -> dict[Path, Record]:
 
     Explained in: book/reruns.md
     """
-    found = {path: read_record(path) for path in sorted(Path(folder).rglob("*-seed*.json"))}
+    found = {path: read_record(path) for path in sorted(Path(folder).rglob("*-seed*.json")) if path.parent.name != EVALUATED}
     return {path: r for path, r in found.items() if all(getattr(r, key) == value for key, value in which.items())}
 
 

@@ -94,12 +94,14 @@ def _backbone(recipe: Recipe) -> Backbone:
 
 
 class Mirrored(nn.Module):
-    r"""A network that names a face from itself and its mirror image, by the mean of the two log-probabilities.
+    r"""A network that names a face from itself and its mirror image: test-time augmentation with one mirrored view.
 
     .. math:: \tfrac12\bigl(\log p(\cdot \mid x) + \log p(\cdot \mid \operatorname{flip} x)\bigr)
 
     Shapes:
         image (B, C, H, W) -> logits (B, K), up to a constant for each face.
+
+    Source: [krizhevsky2012imagenet] averages over crops and their mirror images, and probabilities in place of their logarithms.
 
     Explained in: book/baseline.ipynb
     """
@@ -107,6 +109,7 @@ class Mirrored(nn.Module):
     def __init__(self, method: nn.Module):
         super().__init__()
         self.method = method
+        self.train(method.training)
 
     def forward(self, image: Tensor) -> Prediction:
         both = [self.method(view).logits.float().log_softmax(1) for view in (image, image.flip(-1))]
@@ -137,18 +140,12 @@ class Evaluation(NamedTuple):
         said = "no face" if not self.differ else f"{self.differ} faces"
         return "\n".join([*lines, f"Named otherwise alone than among 64: {said}."])
 
-    def save(self, path: Path, about: dict[str, Any]) -> None:
-        """Everything as JSON.
-
-        Args:
-            about: see :class:`Trained`.
-
-        Raises:
-            FerError: if the file cannot be written.
+    def figures(self, about: dict[str, Any]) -> dict[str, Any]:
+        """Scores and named emotions as JSON takes them, and of which network (``about``, see :class:`Trained`) and faces.
 
         Explained in: book/reruns.md
         """
-        found = {
+        return {
             "network": {name: about[name] for name in ("method", "row", "dataset", "profile", "seed")},
             "dataset": self.faces.name,
             "split": self.faces.split,
@@ -159,10 +156,6 @@ class Evaluation(NamedTuple):
             "commit": commit(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        try:
-            path.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FerError(f"Evaluation {path} could not be written ({error.strerror}): name a file in a folder that exists, and free some space.") from error
 
 
 def evaluate(trained: Trained, dataset: str, data: str, split: str, fold: int = 0, device: str = "auto") -> Evaluation:

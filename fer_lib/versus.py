@@ -10,7 +10,7 @@ import torch
 
 from fer_lib.errors import FerError
 from fer_lib.evaluate import PairedTest, mean_interval, paired_test
-from fer_lib.record import RESULTS, Record, by_seed, differences
+from fer_lib.record import EVALUATED, RESULTS, Record, by_seed, differences
 
 _HEAD = "| | points of accuracy [95 % interval] | right in one alone, by seed (p) | |\n|---|---|---|---|"
 
@@ -71,23 +71,25 @@ def versus(records: Sequence[Record], first: str, second: str) -> Versus:
     return Versus(*mean_interval(gains), tests, len(precisions) == 1)
 
 
-def with_mirror(records: Sequence[Record], folder: Path = RESULTS / "evaluated") -> list[Record]:
-    """Each record about whose network ``evaluate --out`` wrote a file, then the same with mirror images, as row ``R0 twice``.
+def with_mirror(records: Sequence[Record], folder: Path = RESULTS / EVALUATED) -> list[Record]:
+    """Of each record whose network ``evaluate --out`` measured into ``folder``: itself, then as row ``R0 twice`` with mirror images.
 
-    Of the second, accuracies and predictions alone are of :class:`fer_lib.trained.Mirrored`.
+    The second holds :class:`fer_lib.trained.Mirrored`'s accuracies and predictions; intervals and ``chosen`` stay those of the first.
+    Files of other datasets, splits and folds are passed over.
 
     Raises:
-        FerError: if a file names the record's faces otherwise: it is of other weights.
+        FerError: if a file's predictions without mirror images are not the record's.
 
     Explained in: book/baseline.ipynb
     """
     pairs, files = [], [(path, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
     for once in records:
+        faces = {"dataset": once.dataset, "split": once.split, "fingerprint": once.fingerprint.get(once.split)}
         for path, found in files:
-            if any(getattr(once, name) != value for name, value in found["network"].items()):
+            if any(getattr(once, name) != value for name, value in found["network"].items()) or any(found[name] != value for name, value in faces.items()):
                 continue
-            if (found["split"], found["named"]["batch 64"]) != (once.split, once.predicted):
-                raise FerError(f"{path} is of other weights than the record of {once.method} {once.row}, seed {once.seed}: evaluate its weights again.")
+            if differ := sum(a != b for a, b in zip(once.predicted, found["named"]["batch 64"], strict=True)):
+                raise FerError(f"{path} names {differ} faces otherwise than the record of {once.method} {once.row}, seed {once.seed}: evaluate the weights of that run, where it ran.")
             figures = {"accuracy": "all", "accuracy_clear": "clear"}
             worth = {name: found["scores"][which]["with mirror"]["values"]["accuracy"] for name, which in figures.items() if which in found["scores"]}
             pairs += [once, once.model_copy(update={"row": f"{once.row} twice", "metrics": worth, "predicted": found["named"]["with mirror"]})]

@@ -173,7 +173,7 @@ def test_parameters_are_layered_profile_row_override():
     assert Parameters(row="R1").resolve()[0].augment == 0
     large = Parameters(method="sr_fer", row="S5", dataset="facial_expressions", profile="laptop")
     for run_ in (large, *large.recognizers().values()):
-        assert (run_.resolve()[0].size, run_.resolve()[0].sampler) == (128, "balanced")
+        assert (run_.resolve()[0].size, run_.resolve()[0].stem_stride, run_.resolve()[0].sampler) == (128, 4, "balanced")
     assert Parameters(dataset="ferplus", profile="laptop").resolve()[0].size == PROFILES["laptop"].size == 48
     assert Parameters(dataset="facial_expressions", profile="laptop", overrides="size=64").resolve()[0].size == 64
     assert Parameters(method="ll_fer", row="A4").resolve()[0].train_images < PROFILES["quick"].train_images

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from kept_cases import kept
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_ferplus import ferplus
 from torch import nn
@@ -100,8 +101,26 @@ class Sides(nn.Module):
 def test_a_face_and_its_mirror_image_are_named_alike_by_the_mean_of_both():
     face = torch.cat([torch.ones(1, 1, 4, 2), torch.zeros(1, 1, 4, 2)], 3)
     both = Mirrored(Sides())(torch.cat([face, face.flip(-1)])).logits
-    geometric = torch.tensor([0.04, 0.05, 0.045]).sqrt()  # worth more than the 0.8 is that neither view excludes it
+    geometric = torch.tensor([0.04, 0.05, 0.045]).sqrt()  # the second wins: neither view gives it a small probability
     assert torch.allclose(both.softmax(1), geometric.div(geometric.sum()).expand(2, 3))
+
+
+def test_evaluation_shows_a_network_the_mirror_images_and_leaves_it_as_it_was(data):
+    class LeftSide(nn.Module):
+        """Names a face 0 that is white at its left edge, and 1, with more confidence, one that is not."""
+
+        def forward(self, image):
+            bright = image.flatten(1).gather(1, torch.zeros(len(image), 1, dtype=torch.long))[:, 0] > 0.5
+            return Prediction(torch.eye(8)[torch.where(bright, 0, 1)] * torch.where(bright, 4.0, 9.0)[:, None])
+
+    for k in range(8):  # white at the left edge
+        face = Image.new("L", (48, 48), 10 * k)
+        face.paste(255, (0, 0, 8, 48))
+        face.save(data / "FER2013Test" / f"fer{k:07d}.png")
+    trained = Trained(LeftSide().eval(), Recipe(size=48), {"classes": 8})
+    found = evaluate(trained, "ferplus", str(data), "test", device="cpu")
+    assert {how: set(named.tolist()) for how, named in found.named.items()} == {"batch 1": {0}, "batch 64": {0}, "with mirror": {1}}
+    assert not trained.method.training
 
 
 def test_the_faces_with_a_clear_majority_are_measured_apart_and_all_is_written(done, data, tmp_path, capsys):

@@ -95,11 +95,14 @@ def test_a_network_with_its_mirror_images_is_a_row_beside_its_record(tmp_path):
     named = runs[1].labels  # all right
     about = {name: getattr(runs[1], name) for name in ("method", "row", "dataset", "profile", "seed")}
     worth = {which: {"with mirror": {"values": {"accuracy": figure}}} for which, figure in (("all", 1.0), ("clear", 0.9))}
-    found = {"network": about, "split": runs[1].split, "scores": worth, "named": {"batch 64": runs[1].predicted, "with mirror": named}}
+    for run in runs:
+        run.fingerprint = {"test": "known"}
+    found = {"network": about, "dataset": "faces", "split": "test", "fingerprint": "known", "scores": worth, "named": {"batch 64": runs[1].predicted, "with mirror": named}}
     (tmp_path / "one.json").write_text(json.dumps(found))
     once, twice = versus.with_mirror(runs, tmp_path)
     assert once is runs[1] and (twice.row, twice.metrics) == ("R0 twice", {"accuracy": 1.0, "accuracy_clear": 0.9})
     assert "+40.0 points" in versus.verdict([once, twice], "R0", "R0 twice") and "0 to 40" in versus.verdict([once, twice], "R0", "R0 twice")
     (tmp_path / "one.json").write_text(json.dumps(found | {"named": {"batch 64": named, "with mirror": named}}))
-    with pytest.raises(FerError, match="one.json is of other weights than the record of baseline R0, seed 1"):
+    assert versus.with_mirror([runs[0], runs[1].model_copy(update={"fingerprint": {"test": "other fold"}})], tmp_path) == []
+    with pytest.raises(FerError, match="one.json names 40 faces otherwise than the record of baseline R0, seed 1"):
         versus.with_mirror(runs, tmp_path)
