@@ -53,7 +53,7 @@ class Parameters(BaseModel):
         data: where the dataset lies; not for ``faces``.
         profile: ``smoke`` (seconds, for tests), ``page`` (what a method's chapter trains while the
             book is built), ``quick`` (a row of a table on a laptop, minutes),
-            ``laptop`` (real data on two CPU cores, up to half an hour), ``full`` (a GPU).
+            ``laptop`` (real data on two CPU cores, most rows in up to half an hour), ``full`` (a GPU).
         fold: which people are tested and which validate, where a dataset has no official split.
         seed: of the weights, the order and the augmentation; the faces stay the same.
         device: ``auto``, ``cpu``, ``cuda`` ...

@@ -3,7 +3,7 @@
 import pytest
 
 from fer_lib.parameters import Parameters
-from fer_lib.record import RESULTS, read_records
+from fer_lib.record import EVALUATED, RESULTS, read_records
 from fer_lib.versus import with_mirror
 
 RECORDS = read_records()
@@ -35,7 +35,7 @@ def test_a_record_was_made_with_what_its_row_and_profile_mean_today(record):
 
 
 def test_every_evaluation_is_of_a_recorded_network():
-    files = list((RESULTS / "evaluated").glob("*.json"))
+    files = list((RESULTS / EVALUATED).glob("*.json"))
     assert files and len(with_mirror(RECORDS)) == 2 * len(files)
 
 
