@@ -28,6 +28,7 @@ BUDGETS: dict[tuple[str, str], dict[str, Any]] = {
     **{(method, "laptop"): dict(train_images=6000, epochs=6) for method in ("ll_fer", "sr_fer")},
     ("lnl", "quick"): dict(train_images=3000, val_images=500, batch_size=16),
     ("lnl", "page"): dict(batch_size=16),
+    **{(method, "laptop"): dict(train_images=12000, epochs=8) for method in ("clcl", "lnl")},
     ("clcl", "quick"): dict(train_images=2000, val_images=250, epochs=7),
     ("err_net", "quick"): dict(size=48, train_images=4000, val_images=250, test_images=800, batch_size=16, epochs=10),
     ("err_net", "page"): dict(train_images=800, val_images=160, test_images=240, batch_size=16),
