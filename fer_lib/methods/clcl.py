@@ -46,6 +46,7 @@ def _rows() -> dict[str, dict[str, Any]]:
         "B2": {"clfm": 0.0},
         "B3": {"clbs": 0.0},
         "B4": {},
+        "B4-all": {"train_images": 0, "epochs": 14},
         "B4-release": {"variant": "release", "stages": "2"},
         "B4-infonce": {"variant": "infonce"},
         "B4-label": {"clusters": "label"},

@@ -34,6 +34,7 @@ def _rows() -> dict[str, dict[str, Any]]:
         "N2": {"local": False, **late},
         "N3": late,
         "N4": {},
+        "N4-all": {"train_images": 0, "epochs": 14},
         "N4-post": {"feedback": "post"},
         "N5": {"features": "flat"},
         "N6-4": {"side": 2},
