@@ -20,7 +20,7 @@ TITLES = {"baseline": "Baseline", "ll_fer": "LL-FER", "sr_fer": "SR-FER", "clcl"
 
 
 class Pair(NamedTuple):
-    """Two rows of one method: what ``second`` has more than ``first``, and in a few words what that tells.
+    """Two rows, ``second`` of the method: what it has more than ``first``, and in a few words what that tells.
 
     Explained in: book/compare.ipynb
     """
@@ -80,8 +80,12 @@ PAIRS: dict[str, tuple[Pair, ...]] = {
 }
 
 
-# What only photographs can be asked: they have annotators.
-PHOTOGRAPHS = (Pair("baseline", "R0", "R3", "baseline, votes as target"),)
+# What only photographs can be asked: they have annotators, and of them two methods had the baseline's own budget.
+PHOTOGRAPHS = (
+    Pair("baseline", "R0", "R3", "baseline, votes as target"),
+    Pair("clcl", "R0", "B4-all", "CLCL, trained as the baseline"),
+    Pair("lnl", "R0", "N4-all", "LNL, trained as the baseline"),
+)
 
 
 # Networks with a plain reference of the same budget, and the rows of both cascades that were built around them.
@@ -138,7 +142,7 @@ def effects(records: Sequence[Record], pairs: Iterable[Pair]) -> list[Effect]:
 
     Explained in: book/compare.ipynb
     """
-    return [Effect(p, differences([r for r in records if r.method == p.method], p.first, p.second)) for p in pairs]
+    return [Effect(p, differences(records, p.first, p.second)) for p in pairs]
 
 
 def forest(shown: Sequence[Effect], limits: tuple[float, float], beside: Sequence[Effect] = ()) -> Axes:

@@ -213,7 +213,7 @@ def seed_figures(records: Iterable[Record], row: str, name: str) -> dict[int, fl
 
 
 def differences(records: Iterable[Record], first: str, second: str, figure: str = "accuracy", over: str = "") -> dict[int, float]:
-    """What row ``second`` has more than row ``first`` of one method, for each seed of which both have the figure.
+    """What row ``second`` has more than row ``first``, for each seed of which both have the figure.
 
     Args:
         figure: see :func:`figure_of`.

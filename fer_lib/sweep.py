@@ -29,6 +29,7 @@ class Block(BaseModel):
 
     Attributes:
         rows: of the method's ablation table, or ``all``.
+        without: rows that ``all`` leaves out.
         seeds, folds: each row runs once with each.
         dataset, profile, split, device, overrides: as in :class:`fer_lib.parameters.Parameters`.
         data: also; relative to the repository, and ``$NAME`` is the environment variable's value.
@@ -39,6 +40,7 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     rows: list[str] | Literal["all"]
+    without: list[str] = []
     seeds: list[int] = [0, 1, 2]
     folds: list[int] = [0]
     dataset: str = "faces"
@@ -50,8 +52,11 @@ class Block(BaseModel):
 
     def runs(self, method: str, out: str) -> Iterator[Parameters]:
         """The parameters of each run, the first seed of every row first."""
-        fixed = self.model_dump(exclude={"rows", "seeds", "folds"}) | {"data": self._place()}
-        rows = list(find_method(method).ROWS) if self.rows == "all" else self.rows
+        fixed = self.model_dump(exclude={"rows", "without", "seeds", "folds"}) | {"data": self._place()}
+        table = find_method(method).ROWS
+        if unknown := [row for row in self.without if row not in table]:
+            raise FerError(f"{method} has no row '{unknown[0]}' to leave out: choose one of {', '.join(table)}.")
+        rows = [row for row in (table if self.rows == "all" else self.rows) if row not in self.without]
         for seed in self.seeds:
             for fold in self.folds:
                 for row in rows:

@@ -4,12 +4,15 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
 from fer_lib import budgets, claims, compare
 from fer_lib.claims import Check, Claim
 from fer_lib.compare import PAIRS, Pair
+from fer_lib.data.loader import Batch
 from fer_lib.errors import FerError
-from fer_lib.methods import METHODS
+from fer_lib.methods import METHODS, owner
+from fer_lib.nets.backbone import Backbone
 from fer_lib.parameters import Parameters
 from fer_lib.record import Record, differences
 
@@ -51,12 +54,38 @@ def effect(records, first="A4", second="A7"):
     return found
 
 
-@pytest.mark.parametrize("pair", [*compare.PHOTOGRAPHS, *(p for some in PAIRS.values() for p in some)], ids=lambda p: f"{p.second}-{p.first}")
-def test_partners_are_rows_with_one_budget(pair):
-    both = [Parameters(method=pair.method, row=row, profile="quick").resolve()[0] for row in (pair.first, pair.second)]
+ASKED = [(pair, "laptop") for pair in compare.PHOTOGRAPHS] + [(pair, "quick") for some in PAIRS.values() for pair in some]
+
+
+@pytest.mark.parametrize(("pair", "profile"), ASKED, ids=lambda p: f"{p.second}-{p.first}" if isinstance(p, Pair) else p)
+def test_partners_are_rows_with_one_budget(pair, profile):
+    methods = [pair.method if row in METHODS[pair.method].ROWS else owner(row) for row in (pair.first, pair.second)]
+    both = [Parameters(method=method, row=row, profile=profile).resolve()[0] for method, row in zip(methods, pair[1:3], strict=True)]
     assert len({tuple(getattr(recipe, name) for name in BUDGET) for recipe in both}) == 1
     learned = [recipe.epochs for recipe in both if recipe.epochs > 1]
     assert len(set(learned)) == 1
+
+
+def test_no_two_methods_have_a_row_of_the_same_name():
+    names = [row for method in METHODS.values() for row in method.ROWS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("name", "row"), [("clcl", "B0"), ("lnl", "N0")])
+def test_the_plain_rows_are_the_baseline_under_other_names(name, row):
+    """So R0 can be the partner of a row of theirs that was trained with its recipe."""
+    networks, losses = [], []
+    for method, same in (("baseline", "R0"), (name, row)):
+        torch.manual_seed(0)
+        kind = METHODS[method]
+        networks.append(kind(kind.Switches(**kind.ROWS[same]), Backbone("resnet10_narrow", 2, size=32), 8))
+        batch = Batch(torch.rand(6, 3, 32, 32), torch.arange(6), torch.arange(6))
+        losses.append(networks[-1].losses(batch, "train", "all"))
+    ours, theirs = (network.state_dict() for network in networks)
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+    plain, other = losses
+    assert plain.keys() == other.keys() == {"cross-entropy"} and plain["cross-entropy"].weight == other["cross-entropy"].weight
+    assert plain["cross-entropy"].value.item() == pytest.approx(other["cross-entropy"].value.item(), rel=1e-6)
 
 
 def test_every_row_of_a_claim_is_a_row_of_its_method():

@@ -35,6 +35,8 @@ def test_rows_times_seeds_times_folds_each_once(tmp_path):
     ]  # fmt: skip
     everything = read_sweep(write(tmp_path, "ll_fer: {rows: all, seeds: [0]}\n"), tmp_path)
     assert {run.row for run in everything} >= {"A0", "A10-task-double"}
+    fewer = read_sweep(write(tmp_path, "ll_fer: {rows: all, without: [A0, A1], seeds: [0]}\n"), tmp_path)
+    assert {run.row for run in everything} - {run.row for run in fewer} == {"A0", "A1"}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,7 @@ def test_rows_times_seeds_times_folds_each_once(tmp_path):
         ("baselin: {rows: [R0]}", r"line 1: There is no method 'baselin'"),
         ("baseline:\n  rows: [R0]\n  sedes: [1]", r"line 3: There is no 'sedes' in a sweep: did you mean 'seeds'"),
         ("baseline:\n- rows: [R0]\n- rows: [R0, R9]", r"line 3: baseline has no row 'R9'"),
+        ("baseline:\n  rows: all\n  without: [R9]", r"line 1: baseline has no row 'R9' to leave out"),
         ("baseline:\n  seeds: [0]", r"line 1: rows is missing: write for example"),
         ("baseline:\n  rows: [R0]\n  seeds: [x]", r"line 3: 0 cannot be 'x': input should be a valid integer"),
         ("baseline:\n  rows: [R0]\n  overrides: epoch=3", r"line 3: There is no parameter 'epoch': did you mean 'epochs'"),

@@ -17,14 +17,16 @@ from fer_lib.methods.lnl import LNL
 from fer_lib.methods.regional import _grad_cam, cover, crucial, measure, share_on
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.regions import cut
+from fer_lib.recipe import Recipe
 
-WEIGHTED = [row for row, changes in LNL.ROWS.items() if changes.get("attention") != "none"]
+ROWS = {row: {k: v for k, v in changes.items() if k not in Recipe.model_fields} for row, changes in LNL.ROWS.items()}
+WEIGHTED = [row for row, changes in ROWS.items() if changes.get("attention") != "none"]
 
 
 def build(row="N4", stir=True, **switches):
     """A row's network; stirred, so that its weights are no longer all 1."""
     torch.manual_seed(0)
-    method = LNL(LNL.Switches(**{**LNL.ROWS[row], **switches}), Backbone("resnet10_narrow", 2, size=32), 8)
+    method = LNL(LNL.Switches(**{**ROWS[row], **switches}), Backbone("resnet10_narrow", 2, size=32), 8)
     if stir and method.switches.attention in ("nonlocal", "shuffled"):
         torch.nn.init.normal_(method.weigher.score.weight)
         torch.nn.init.normal_(method.weigher.mix.out.weight)
@@ -101,7 +103,7 @@ def test_the_local_losses_teach_the_weights_only_where_they_are_fed_back(row, le
     assert torch.autograd.grad(whole, method.weigher.mix.theta.weight)[0].abs().sum() > 0
 
 
-@pytest.mark.parametrize("row", [r for r in LNL.ROWS])
+@pytest.mark.parametrize("row", list(ROWS))
 def test_every_parameter_that_a_row_has_learns(row):
     method = build(row).train()
     if row == "N9":
@@ -254,15 +256,15 @@ def test_what_a_row_does_not_have_is_not_measured():
 
 
 def test_each_row_departs_from_the_whole_in_what_its_name_says():
-    whole = dataclasses.asdict(LNL.Switches(**LNL.ROWS["N4"]))
+    whole = dataclasses.asdict(LNL.Switches(**ROWS["N4"]))
     expected = {
         "N3": {"feedback": "none"}, "N4-post": {"feedback": "post"}, "N5": {"features": "flat"}, "N6-4": {"side": 2}, "N6-9": {"side": 3},
         "N6-25": {"side": 5}, "N6-overlap": {"overlap": True}, "N7-received": {"weight": "received"}, "N7-stop": {"grad_feedback": False},
         "N8-random": {"attention": "random"}, "N8-shuffled": {"attention": "shuffled"}, "N9": {"attention": "cbam"},
         "N0": {"local": False, "attention": "none", "feedback": "none"}, "N1": {"attention": "none", "feedback": "none"}, "N2": {"local": False, "feedback": "none"},
     }  # fmt: skip
-    found = {row: dataclasses.asdict(LNL.Switches(**switches)) for row, switches in LNL.ROWS.items()}
-    assert {row: {k: v for k, v in one.items() if v != whole[k]} for row, one in found.items()} == {"N4": {}, **expected}
+    found = {row: dataclasses.asdict(LNL.Switches(**switches)) for row, switches in ROWS.items()}
+    assert {row: {k: v for k, v in one.items() if v != whole[k]} for row, one in found.items()} == {"N4": {}, "N4-all": {}, **expected}
     assert whole["features"] == "unet" and whole["feedback"] == "pre" and whole["side"] == 4 and whole["grad_feedback"]
 
 
