@@ -45,7 +45,7 @@ def test_rows_times_seeds_times_folds_each_once(tmp_path):
         ("baselin: {rows: [R0]}", r"line 1: There is no method 'baselin'"),
         ("baseline:\n  rows: [R0]\n  sedes: [1]", r"line 3: There is no 'sedes' in a sweep: did you mean 'seeds'"),
         ("baseline:\n- rows: [R0]\n- rows: [R0, R9]", r"line 3: baseline has no row 'R9'"),
-        ("baseline:\n  rows: all\n  without: [R9]", r"line 1: baseline has no row 'R9' to leave out"),
+        ("baseline:\n  rows: all\n  without: [R9]", r"line 2: baseline has no row 'R9' to leave out"),
         ("baseline:\n  seeds: [0]", r"line 1: rows is missing: write for example"),
         ("baseline:\n  rows: [R0]\n  seeds: [x]", r"line 3: 0 cannot be 'x': input should be a valid integer"),
         ("baseline:\n  rows: [R0]\n  overrides: epoch=3", r"line 3: There is no parameter 'epoch': did you mean 'epochs'"),
