@@ -1,4 +1,4 @@
-"""All methods side by side, from records alone: each row against its own partner, never method against method."""
+"""All methods side by side, from records alone: each row against its own partner; methods against one another only where they were trained alike."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

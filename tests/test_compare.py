@@ -64,6 +64,7 @@ def test_partners_are_rows_with_one_budget(pair, profile):
     assert len({tuple(getattr(recipe, name) for name in BUDGET) for recipe in both}) == 1
     learned = [recipe.epochs for recipe in both if recipe.epochs > 1]
     assert len(set(learned)) == 1
+    assert methods[0] == methods[1] or both[0] == both[1]  # across methods, the whole recipe
 
 
 def test_no_two_methods_have_a_row_of_the_same_name():

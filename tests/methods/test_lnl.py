@@ -264,6 +264,7 @@ def test_each_row_departs_from_the_whole_in_what_its_name_says():
         "N0": {"local": False, "attention": "none", "feedback": "none"}, "N1": {"attention": "none", "feedback": "none"}, "N2": {"local": False, "feedback": "none"},
     }  # fmt: skip
     found = {row: dataclasses.asdict(LNL.Switches(**switches)) for row, switches in ROWS.items()}
+    assert LNL.ROWS["N4-all"] == {"train_images": 0, "epochs": 14}
     assert {row: {k: v for k, v in one.items() if v != whole[k]} for row, one in found.items()} == {"N4": {}, "N4-all": {}, **expected}
     assert whole["features"] == "unet" and whole["feedback"] == "pre" and whole["side"] == 4 and whole["grad_feedback"]
 
