@@ -53,14 +53,15 @@ def order(records: Sequence[Record], rows: Sequence[str], name: str = "accuracy"
 
 
 def trained_with(records: Sequence[Record]) -> str:
-    """What the trained rows of one dataset have in common, and on how many faces all were measured; for a caption.
+    """What the trained rows of one dataset have in common, if any learn, and on how many faces all were measured; for a caption.
 
     Explained in: book/ll_fer.ipynb
     """
     longest = max(records, key=lambda r: r.parameters["epochs"])  # rows without anything to learn run one epoch
     p, images = longest.parameters, longest.parameters["train_images"]
     faces = f"{images:,} training faces" if images else "all training faces"
-    return f"{p['backbone']}, {p['size']} px, {faces}, {p['epochs']} epochs, {len(longest.labels):,} faces measured"
+    learned = f"{faces}, {p['epochs']} epochs" if p["epochs"] > 1 else "rows without training of their own"
+    return f"{p['backbone']}, {p['size']} px, {learned}, {len(longest.labels):,} faces measured"
 
 
 def share_kept(records: Sequence[Record], first: str, middle: str, second: str) -> str:

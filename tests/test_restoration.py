@@ -142,6 +142,7 @@ def test_a_caption_speaks_of_the_rows_that_learn():
     assert said == f"b, 48 px, 6,000 training faces, 6 epochs, {len(long.labels):,} faces measured"
     every = long.model_copy(update={"parameters": {**long.parameters, "train_images": 0}})
     assert "all training faces" in restoration.trained_with([every])
+    assert restoration.trained_with([short]) == f"b, 48 px, rows without training of their own, {len(short.labels):,} faces measured"
 
 
 def test_without_records_every_figure_says_so():
