@@ -135,6 +135,7 @@ def test_the_smoke_sweep_runs_every_chapter_once(tmp_path):
 def test_the_sweeps_of_the_repository_are_sound(monkeypatch):
     monkeypatch.setenv("FERPLUS", "ferplus.zip")
     monkeypatch.setenv("LONDON", "london.zip")
+    monkeypatch.setenv("FACIAL_EXPRESSIONS", "facial_expressions.zip")
     monkeypatch.setattr(sweep, "_unreadable", lambda run: "")
     for path in sorted(sweep.SWEEPS.glob("*.yaml")):
         assert read_sweep(path)
