@@ -55,9 +55,9 @@ class Block(BaseModel):
         fixed = self.model_dump(exclude={"rows", "without", "seeds", "folds"}) | {"data": self._place()}
         table = find_method(method).ROWS
         if self.without and self.rows != "all":
-            raise FerError("Only `rows: all` can leave rows out: drop `without`, and those rows from the list.")
+            raise FerError("Parameter without goes with `rows: all` only: drop it, and take those rows from the list.")
         if unknown := [row for row in self.without if row not in table]:
-            raise FerError(f"{method} has no row '{unknown[0]}' to leave out: choose one of {', '.join(table)}.")
+            raise FerError(f"Parameter without cannot be '{unknown[0]}': {method} has the rows {', '.join(table)}.")
         rows = [row for row in table if row not in self.without] if self.rows == "all" else self.rows
         for seed in self.seeds:
             for fold in self.folds:
@@ -187,7 +187,7 @@ def _said(error: dict) -> str:
 def _guilty(sentence: str) -> str:
     """The entry of a block that a sentence about its runs is about."""
     named = [name for name in Block.model_fields if f"Parameter {name} " in sentence]
-    return named[0] if named else "without" if " leave" in sentence else "rows" if " has no row " in sentence else "overrides"
+    return named[0] if named else "rows" if " has no row " in sentence else "overrides"
 
 
 def _line(node: yaml.Node, place: tuple) -> int:

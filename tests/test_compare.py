@@ -246,6 +246,8 @@ def test_beside_print_never_says_that_two_figures_compare():
     assert set(clcl["ours (%)"]) == {"80.0 (1 seed)"} and set(clcl["measured on"]) == {"ferplus, test, quick"}
     assert clcl.loc["ferplus", "comparable"] == "no: ours is small, 64 pixels, without pretrained weights"
     assert clcl.loc["rafdb", "comparable"].startswith("no: other faces; ")
+    larger = claims.beside_print([*runs, record("B4-all", 0, 170, method="clcl", dataset="ferplus")], "caption").data
+    assert set(larger[larger["method"] == "CLCL"]["ours (%)"]) == {"85.0 (1 seed)"}
     assert set(table[table["method"] != "CLCL"]["printed (%)"]) == {"none found"}
     assert set(claims.beside_print(runs[:2], "c").data.query("method == 'CLCL'")["ours (%)"]) == {"75.0 (2 seeds)"}
     assert set(claims.beside_print([], "c").data["ours (%)"]) == {"no record yet"}
