@@ -100,7 +100,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def mixed_precision(recipe: Recipe, device: torch.device) -> bool:
-    """Whether the forward pass runs in bfloat16: on request, or where matrix units exist for it.
+    """Whether the forward pass runs in bfloat16: on request, or where the device has instructions for it.
 
     Explained in: book/baseline.ipynb
     """
@@ -108,7 +108,8 @@ def mixed_precision(recipe: Recipe, device: torch.device) -> bool:
         return recipe.precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and "amx_bf16" in _cpu_flags()
+    # Both multiply 16-bit numbers and add in 32: a matrix unit, and its forerunner that also AMD builds.
+    return device.type == "cpu" and any(flag in _cpu_flags() for flag in ("amx_bf16", "avx512_bf16"))
 
 
 def _cpu_flags() -> str:

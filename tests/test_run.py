@@ -247,7 +247,7 @@ def test_papermill_writes_a_notebook_and_stops_at_an_unknown_name(tmp_path):
 
 def test_command_line(capsys, tmp_path):
     assert main(["run", "baseline", "--row", "R9", "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "fer_lib: baseline has no row 'R9': choose one of R0, R1, R2, R3, R4, R5.\n"
+    assert capsys.readouterr().err == "fer_lib: baseline has no row 'R9': choose one of R0, R1, R2, R3, R4, R5, R6.\n"
     assert main(["data", "check", "ferplus", str(tmp_path / "none")]) != 0
     assert str(tmp_path / "none") in "".join(capsys.readouterr())
     with pytest.raises(SystemExit):

@@ -92,6 +92,7 @@ class Baseline(Method):
         "R3": {"target": "votes"},
         "R4": {"target": "votes", "epochs": 40},
         "R5": {"target": "votes", "epochs": 40, "stem_stride": 1},
+        "R6": {"target": "votes", "epochs": 40, "augment": 2.0},
     }
 
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
