@@ -37,8 +37,8 @@ def folder(tmp_path):
 def run(tool, folder, monkeypatch, **change):
     same = dict.fromkeys((*tool.COMPARED, "weights"), "equal") | {"parameters": {"lr": 0.1}}
     found = [{KEY: {"sources": "old", **same}}, {KEY: {"sources": sources("baseline", "faces"), **same, **change}}]
-    monkeypatch.setattr(tool, "outcomes", lambda tree, keys, data: found[tree == ROOT])
-    left = tool.confirm("BASE", folder, {})
+    monkeypatch.setattr(tool, "outcomes", lambda tree, keys, data, changed: found[tree == ROOT])
+    left = tool.confirm("BASE", folder, {}, "")
     return left, [read_record(folder / f"R0-faces-quick-seed{seed}.json") for seed in range(3)]
 
 

@@ -1,4 +1,4 @@
-"""What three changes to the training step brought: ``python tools/bench_changes.py [file to keep it in]``
+"""What four changes to the training step brought: ``python tools/bench_changes.py [file to keep it in]``
 
 Each is taken back for a while and measured in turns with the step as it is, on this machine (book/speed.md).
 """
@@ -52,6 +52,7 @@ def main(keep: str = "") -> None:
     undone = {
         "products in place of wide convolutions": lambda: patch.object(backbone, "FEW", 0),
         "weights as they lie in memory": lambda: patch.object(train, "_as_stored", lambda x, parameter: x.detach()),
+        "16-bit numbers": lambda: patch.object(train, "mixed_precision", lambda *_: False),
         "k-means ends early": lambda: patch.object(clusters.torch, "equal", lambda *_: False),
     }
     steps = {"ResNet-18, 48 px": recognizer(48), "ResNet-18, 112 px": recognizer(112), "CLCL, quick, 48 px": clcl()}

@@ -4,6 +4,7 @@ BASE is a commit at which the records were valid. Each (method, row, dataset) of
 run at ``smoke`` by BASE's code and by today's. If weights, history, predictions and figures agree to the
 last bit, the records get today's digest, and today's commit under ``confirmed``; else they stay stale.
 A parameter that BASE did not know is added with the value that it has in that row today.
+``--set`` changes a parameter in both runs, for instance ``precision=fp32`` where the two would choose differently.
 """
 
 import argparse
@@ -23,7 +24,7 @@ COMPARED = ("fingerprint", "history", "metrics", "labels", "predicted", "chosen"
 Key = tuple[str, str, str]
 
 
-def outcome(key: Key, data: str, out: str) -> dict:
+def outcome(key: Key, data: str, out: str, changed: str) -> dict:
     """Run one row at ``smoke`` with the ``fer_lib`` that is found first, and digest all that came of it."""
     from fer_lib.parameters import Parameters
     from fer_lib.record import sources
@@ -31,7 +32,7 @@ def outcome(key: Key, data: str, out: str) -> dict:
 
     method, row, dataset = key
     # More faces than are evaluated at once: figures that depend on the batches must show.
-    small = "train_images=96 val_images=100 test_images=100"
+    small = f"train_images=96 val_images=100 test_images=100 {changed}"
     done = run(Parameters(method=method, row=row, dataset=dataset, data=data, profile="smoke", out=out, overrides=small), log=lambda _: None)
     record = json.loads(done.path.read_text())
     for epoch in record["history"]:
@@ -43,16 +44,16 @@ def outcome(key: Key, data: str, out: str) -> dict:
     return {"sources": made_by, "parameters": record["parameters"], **parts}
 
 
-def outcomes(tree: Path, keys: list[Key], data: dict[str, str]) -> dict[Key, dict]:
+def outcomes(tree: Path, keys: list[Key], data: dict[str, str], changed: str) -> dict[Key, dict]:
     """What the code in ``tree`` makes of each row."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, __file__, "--child", json.dumps([(key, data.get(key[2], ""), out) for key in keys])]
+        command = [sys.executable, __file__, "--child", json.dumps([(key, data.get(key[2], ""), out, changed) for key in keys])]
         env = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
         lines = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
     return {key: json.loads(line) for key, line in zip(keys, lines.splitlines(), strict=True)}
 
 
-def confirm(base: str, folder: Path, data: dict[str, str]) -> int:
+def confirm(base: str, folder: Path, data: dict[str, str], changed: str) -> int:
     """Renew what agrees, say what does not; returns how many records stay stale."""
     from fer_lib.record import commit, find_records, write_record
 
@@ -62,7 +63,7 @@ def confirm(base: str, folder: Path, data: dict[str, str]) -> int:
         subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--detach", "--quiet", tree, base], check=True)
         try:
             with ThreadPoolExecutor(2) as pool:
-                before, after = pool.map(lambda code: outcomes(code, keys, data), (Path(tree), ROOT))
+                before, after = pool.map(lambda code: outcomes(code, keys, data, changed), (Path(tree), ROOT))
         finally:
             subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", tree], check=True)
     left = 0
@@ -94,8 +95,10 @@ def main() -> int:
     parser.add_argument("base", help="a commit at which the records were valid")
     parser.add_argument("folder", nargs="?", default=ROOT / "book" / "results", type=Path, help="of the records")
     parser.add_argument("--data", action="append", default=[], metavar="DATASET=PATH", help="where a dataset lies")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a parameter in both runs")
     options = parser.parse_args()
-    return 1 if confirm(options.base, options.folder, dict(x.split("=", 1) for x in options.data)) else 0
+    data = dict(x.split("=", 1) for x in options.data)
+    return 1 if confirm(options.base, options.folder, data, " ".join(options.set)) else 0
 
 
 if __name__ == "__main__":
