@@ -74,7 +74,8 @@ def test_a_child_runs_the_tree_that_it_is_given(tool, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "fer_lib", tmp_path / "fer_lib", ignore=shutil.ignore_patterns("__pycache__"))
     schedule = tmp_path / "fer_lib" / "recipe.py"
     schedule.write_text(schedule.read_text().replace("return 0.5 * (1 + math.cos", "return 0.4 * (1 + math.cos"))
-    here, there = (tool.outcomes(tree, [KEY], {})[KEY] for tree in (ROOT, tmp_path))
+    here, there = (tool.outcomes(tree, [KEY], {}, "precision=bf16")[KEY] for tree in (ROOT, tmp_path))
     assert here["sources"] == sources("baseline", "faces") and here.keys() == {"sources", "weights", "parameters", *tool.COMPARED}
+    assert here["parameters"]["precision"] == "bf16"
     differ = {name for name in here if here[name] != there[name]}
     assert {"sources", "history", "weights"} <= differ and not differ & {"parameters", "fingerprint", "labels"}
