@@ -212,8 +212,9 @@ def test_less_is_measured_when_it_must_be_quick():
     assert replace(TINY, size=48).recipe.size == 48 and TINY.recipe.ema == 0
 
 
-def test_the_page_quotes_the_record_of_changes():
+@pytest.mark.parametrize("record", ["changes", "changes_avx512"])
+def test_the_page_quotes_the_record_of_changes(record):
     book = TOOLS.parent / "book"
     text = (book / "speed.md").read_text()
-    for what, (low, middle, high) in json.loads((book / "results" / "speed" / "changes.json").read_text())["ratios"].items():
+    for what, (low, middle, high) in json.loads((book / "results" / "speed" / f"{record}.json").read_text())["ratios"].items():
         assert f"× {middle:.2f} ({low:.2f}–{high:.2f})" in text, what
