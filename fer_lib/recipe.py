@@ -102,6 +102,8 @@ def pick_device(name: str = "auto") -> torch.device:
 def mixed_precision(recipe: Recipe, device: torch.device) -> bool:
     """Whether the forward pass runs in bfloat16: on request, or where the device has instructions for it.
 
+    ``auto`` knows NVIDIA GPUs, and under Linux the x86 processors that list ``amx_bf16`` or ``avx512_bf16``; elsewhere it is fp32.
+
     Explained in: book/baseline.ipynb
     """
     if recipe.precision != "auto":

@@ -225,18 +225,28 @@ def percent_table(table: pd.DataFrame, caption: str, metrics: Sequence[str] = ("
 def origin(records: Sequence[Record]) -> str:
     """On what the records were made and until when, and which commits' sources are not today's; "" without records.
 
-    Where it was not one device and precision, the rows of all but the most used are named.
+    Where it was not one device and precision, the rows of all but the most used are named, and the seeds of a row that had two.
 
     Explained in: book/ll_fer.ipynb
     """
     if not records:
         return ""
-    rows = {device: sorted({r.row for r in records if r.device == device}) for device in {r.device for r in records}}
+    rows = {device: _on(device, records) for device in {r.device for r in records}}
     most, *others = sorted(rows, key=lambda device: (-len(rows[device]), device))
     said = "; ".join([f"Run on {most}", *(f"{', '.join(rows[device])} on {device}" for device in others)])
     said += f", last on {max(r.finished for r in records)[:10]}."
     old = sorted({r.commit[:7] for r in records if r.stale()})
     return said + f" Some were made by an earlier state of the library (commit {', '.join(old)})." * bool(old)
+
+
+def _on(device: str, records: Sequence[Record]) -> list[str]:
+    """The rows that were made on a device; of one that was made elsewhere, too, with its seeds."""
+    seeds: dict[str, set[int]] = {}
+    for r in records:
+        if r.device == device:
+            seeds.setdefault(r.row, set()).add(r.seed)
+    shared = {r.row for r in records if r.device != device}
+    return [f"{row} (seed {', '.join(map(str, sorted(seeds[row])))})" if row in shared else row for row in sorted(seeds)]
 
 
 def told(*paragraphs: str) -> Markdown:

@@ -24,7 +24,7 @@ from fer_lib.data import load_dataset
 from fer_lib.data.faces import make_faces
 from fer_lib.errors import FerError
 from fer_lib.ledger import ledger
-from fer_lib.record import find_records
+from fer_lib.record import find_records, read_records
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 CPU = torch.device("cpu")
@@ -212,9 +212,17 @@ def test_less_is_measured_when_it_must_be_quick():
     assert replace(TINY, size=48).recipe.size == 48 and TINY.recipe.ema == 0
 
 
-@pytest.mark.parametrize("record", ["changes", "changes_avx512"])
-def test_the_page_quotes_the_record_of_changes(record):
+@pytest.mark.parametrize(("record", "column"), [("changes", 3), ("changes_avx512", 4)])
+def test_the_page_quotes_the_record_of_changes(record, column):
     book = TOOLS.parent / "book"
-    text = (book / "speed.md").read_text()
+    table = (book / "speed.md").read_text().split("## What was changed")[1].split(":::")[1]
+    lines = [line.split("\n  - ") for line in table.split("* - ")[2:]]
+    order = ["products", "weights", "k-means", "16-bit"]
     for what, (low, middle, high) in json.loads((book / "results" / "speed" / f"{record}.json").read_text())["ratios"].items():
-        assert f"× {middle:.2f} ({low:.2f}–{high:.2f})" in text, what
+        of = lines[[what.startswith(change) for change in order].index(True)]
+        assert f"× {middle:.2f} ({low:.2f}–{high:.2f})" in of[column], what
+
+
+def test_the_page_quotes_the_accuracies_in_16_bits():
+    reached = [f"{100 * r.metrics['accuracy']:.1f}" for r in read_records(method="baseline", row="R0", dataset="ferplus", profile="laptop")]
+    assert "{}, {} and {} % in 16".format(*reached) in (TOOLS.parent / "book" / "speed.md").read_text()

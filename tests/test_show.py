@@ -132,5 +132,5 @@ def test_where_records_come_from():
     other = record("B", 0, 60)
     other.device, other.finished, other.sources = "two", "2026-01-02T00:00:00", last.sources
     said = show.origin([last, first, other])
-    assert said == "Run on two; A on one, last on 2026-02-03. Some were made by an earlier state of the library (commit 0123456)."
+    assert said == "Run on two; A (seed 0) on one, last on 2026-02-03. Some were made by an earlier state of the library (commit 0123456)."
     assert show.origin([last]) == "Run on two, last on 2026-02-03."

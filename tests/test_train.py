@@ -223,7 +223,7 @@ def test_device_and_precision():
     assert mixed_precision(Recipe(precision="bf16"), device) and not mixed_precision(Recipe(precision="fp32"), device)
 
 
-@pytest.mark.parametrize(("flags", "mixed"), [("fma avx512f amx_bf16", True), ("fma avx512f avx512_bf16", True), ("fma avx512f", False), ("", False)])
+@pytest.mark.parametrize(("flags", "mixed"), [("fma avx512f amx_bf16", True), ("fma avx512f avx512_bf16", True), ("fma avx512f", False), ("fp asimd bf16", False), ("", False)])
 def test_a_cpu_trains_in_16_bits_only_where_it_has_instructions_for_them(monkeypatch, flags, mixed):
     monkeypatch.setattr("fer_lib.recipe._cpu_flags", lambda: flags)
     assert mixed_precision(Recipe(), pick_device("cpu")) is mixed
