@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +39,7 @@ LAST_LINES = 3
 FULL = 2**20
 ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}
 LONGEST = 107  # bytes of a socket's path
+PATIENCE = 30  # seconds until snakemake is interrupted once more
 
 
 def unfinished(run: Parameters) -> str:
@@ -163,7 +164,12 @@ def _wait_for(command: list[str], lock: int, places: dict[str, str]) -> None:
         try:
             snakemake.wait()
         except KeyboardInterrupt as error:
-            # Snakemake heard it, too. Leaving the block waits until it has ended its runs, on a cluster those in the queue.
+            # Snakemake heard it, too, and ends its runs, on a cluster those in the queue. Leaving the block waits until it has.
+            # Once it missed it, and started the run again that it had seen fail: so it is told once more.
+            with suppress(subprocess.TimeoutExpired):
+                snakemake.wait(PATIENCE)
+            if snakemake.poll() is None:
+                snakemake.send_signal(signal.SIGINT)
             raise FerError("Stopped from the keyboard: what is finished stays, and the same command goes on.") from error
     if heard:
         raise FerError("Told to stop: the runs at work have ended, what is finished stays, and the same command goes on.")

@@ -1,8 +1,12 @@
 """Reruns: what of a chapter is executed, what makes a run worth repeating, and what a run that outlived its batch has done."""
 
 import json
+import os
+import signal
 import sys
+import time
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from trivial_book import ONE, TWO, finish, made, started, template
 
 from fer_lib import rerun as module
 from fer_lib import sweep
+from fer_lib.errors import FerError
 from fer_lib.parameters import Parameters
 from fer_lib.record import record_path
 from fer_lib.rerun import rerun, unfinished
@@ -98,3 +103,16 @@ def test_a_run_is_a_fork_of_the_warm_process_unless_it_is_sent_elsewhere(out, pl
     path = place(ONE, '(folder / "who").write_text(Path("/proc/self/cmdline").read_text())')
     assert rerun(path, out, options=options, log=[].append) == 0
     assert Path((out / "who").read_text().split("\0")[1]).name == program
+
+
+def test_an_interrupt_that_snakemake_missed_is_passed_on(tmp_path, monkeypatch):
+    """Here it reaches the batch alone."""
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    before, begun = signal.signal(signal.SIGINT, signal.default_int_handler), time.monotonic()
+    try:
+        with open(tmp_path / "lock", "w") as lock, pytest.raises(FerError, match="Stopped from the keyboard"):
+            Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            module._wait_for([sys.executable, "-c", "import time; time.sleep(120)"], lock.fileno(), {})
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - begun < 60
