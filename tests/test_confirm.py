@@ -79,3 +79,10 @@ def test_a_child_runs_the_tree_that_it_is_given(tool, tmp_path, monkeypatch):
     assert here["parameters"]["precision"] == "bf16"
     differ = {name for name in here if here[name] != there[name]}
     assert {"sources", "history", "weights"} <= differ and not differ & {"parameters", "fingerprint", "labels"}
+
+
+def test_the_command_line_hands_on_what_is_set(tool, monkeypatch):
+    heard = []
+    monkeypatch.setattr(tool, "confirm", lambda *given: heard.append(given) or 0)
+    monkeypatch.setattr("sys.argv", ["confirm.py", "BASE", "--set", "precision=fp32", "--set", "lr=0.1", "--data", "ferplus=here"])
+    assert tool.main() == 0 and heard == [("BASE", RESULTS, {"ferplus": "here"}, "precision=fp32 lr=0.1")]

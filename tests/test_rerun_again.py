@@ -1,12 +1,10 @@
 """Reruns: what of a chapter is executed, what makes a run worth repeating, and what a run that outlived its batch has done."""
 
 import json
-import os
 import signal
 import sys
 import time
 from pathlib import Path
-from threading import Timer
 
 import numpy as np
 import pytest
@@ -106,13 +104,13 @@ def test_a_run_is_a_fork_of_the_warm_process_unless_it_is_sent_elsewhere(out, pl
 
 
 def test_an_interrupt_that_snakemake_missed_is_passed_on(tmp_path, monkeypatch):
-    """Here it reaches the batch alone."""
+    """Here it reaches the batch alone: what stands in for snakemake sends it there."""
     monkeypatch.setattr(module, "PATIENCE", 0.2)
     before, begun = signal.signal(signal.SIGINT, signal.default_int_handler), time.monotonic()
     try:
         with open(tmp_path / "lock", "w") as lock, pytest.raises(FerError, match="Stopped from the keyboard"):
-            Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
-            module._wait_for([sys.executable, "-c", "import time; time.sleep(120)"], lock.fileno(), {})
+            deaf = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(120)"
+            module._wait_for([sys.executable, "-c", deaf], lock.fileno(), {})
     finally:
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - begun < 60
