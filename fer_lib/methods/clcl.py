@@ -47,6 +47,7 @@ def _rows() -> dict[str, dict[str, Any]]:
         "B3": {"clbs": 0.0},
         "B4": {},
         "B4-all": {"train_images": 0, "epochs": 14},
+        "B4-votes": {"train_images": 0, "epochs": 40, "target": "votes"},
         "B4-release": {"variant": "release", "stages": "2"},
         "B4-infonce": {"variant": "infonce"},
         "B4-label": {"clusters": "label"},
@@ -109,6 +110,8 @@ class CLCL(Method):
         face_clusters: int = 7
         channel_clusters: int = 4
         auxiliary: float = 0.0
+        target: str = "hard"
+        smoothing: float = 0.1
 
         def __post_init__(self):
             known = {"scales": ("none", "sum", "gate", "softmax"), "batch_mean": ("off", "on", "running")}
@@ -151,13 +154,17 @@ class CLCL(Method):
         maps |= {f"scale_{j}": scale for j, scale in enumerate(scales, 1)}
         return Prediction(self.head.read(maps["head_map"]), stages, maps)
 
-    def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
-        return self.terms(self(batch.image), batch.label)
+    @classmethod
+    def needs(cls, switches):
+        return frozenset({"votes"} if switches.target == "votes" else ())
 
-    def terms(self, seen: Prediction, label: Tensor) -> dict[str, Term]:
+    def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
+        return self.terms(self(batch.image), batch.label, batch.votes if self.switches.target == "votes" else batch.label)
+
+    def terms(self, seen: Prediction, label: Tensor, target: Tensor | None = None) -> dict[str, Term]:
         """The loss terms of a prediction; the contrasts are over the faces of all processes."""
         s = self.switches
-        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label))}
+        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label if target is None else target))}
         if s.clbs:
             codes = [gather(code)[None] for code in self.face_codes(seen)]  # one set of B faces
             by_label = s.clusters == "label"

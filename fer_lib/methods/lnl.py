@@ -35,6 +35,7 @@ def _rows() -> dict[str, dict[str, Any]]:
         "N3": late,
         "N4": {},
         "N4-all": {"train_images": 0, "epochs": 14},
+        "N4-votes": {"train_images": 0, "epochs": 40, "target": "votes"},
         "N4-post": {"feedback": "post"},
         "N5": {"features": "flat"},
         "N6-4": {"side": 2},
@@ -120,6 +121,8 @@ class LNL(Method):
         fused: float = 0.2
         each: float = 0.2
         evenness: float = 0.0
+        target: str = "hard"
+        smoothing: float = 0.1
 
         def __post_init__(self):
             for name, values in CHOICES.items():
@@ -175,13 +178,18 @@ class LNL(Method):
         maps = {} if seen.weight is None else {"weight": seen.weight.unflatten(1, (side, side))}
         return Prediction(seen.logits, seen.stages, maps)
 
+    @classmethod
+    def needs(cls, switches):
+        return frozenset({"votes"} if switches.target == "votes" else ())
+
     def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
         s, seen = self.switches, self.see(batch.image)
-        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), batch.label))}
+        target = batch.votes if s.target == "votes" else batch.label
+        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), target))}
         if s.local:
-            labels = batch.label[:, None].expand(-1, s.side**2)
-            each = F.cross_entropy(seen.local.float().transpose(1, 2), labels, reduction="none")  # (B, M)
-            terms["fused"] = Term(F.cross_entropy(seen.fused.float(), batch.label), s.fused)
+            targets = target[..., None].expand(*target.shape, s.side**2)
+            each = F.cross_entropy(seen.local.float().transpose(1, 2), targets, reduction="none")  # (B, M)
+            terms["fused"] = Term(F.cross_entropy(seen.fused.float(), target), s.fused)
             terms["each region"] = Term((each if seen.heard is None else seen.heard * each).mean(), s.each)
         if s.evenness:
             terms["evenness"] = Term(torch.xlogy(seen.weight, seen.weight).mean(), s.evenness)
