@@ -116,6 +116,11 @@ class Parameters(BaseModel):
             if row
         }
 
+    def needs(self) -> frozenset[str]:
+        """The FaceSet fields that training needs: the method's, and ``votes`` where they are the target."""
+        recipe, switches = self.resolve()
+        return find_method(self.method).needs(switches) | ({"votes"} if recipe.target == "votes" else set())
+
     def meant(self) -> dict[str, Any]:
         """What the run's record must hold under ``parameters``: recipe, switches and overrides, as JSON keeps them."""
         recipe, switches = self.resolve()

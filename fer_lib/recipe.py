@@ -35,6 +35,9 @@ class Recipe(BaseModel):
         degrade: what spoils every image, ``low_light:severe``, ``low_resolution:4`` ...
             (:class:`fer_lib.data.degradation.Degradation`); "" is nothing.
         augment: strength of :class:`fer_lib.data.loader.Augmentation`; 0 is none at all.
+        target: what the emotion's cross-entropy is taken against in training (:class:`fer_lib.data.loader.Loader`):
+            ``hard`` the majority label, ``smooth`` the label smoothed by ``smoothing``, ``votes`` the annotators' distribution.
+        smoothing: the ε of label smoothing, in [0, 1).
 
     Explained in: book/baseline.ipynb
     """
@@ -62,6 +65,8 @@ class Recipe(BaseModel):
     sampler: Literal["shuffled", "balanced"] = "shuffled"
     degrade: str = ""
     augment: float = Field(1.0, ge=0)
+    target: Literal["hard", "smooth", "votes"] = "hard"
+    smoothing: float = Field(0.1, ge=0, lt=1)
 
     @field_validator("degrade")
     @classmethod

@@ -85,7 +85,7 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     torch.manual_seed(parameters.seed)
     kind = find_method(parameters.method)
     split = parameters.split or ("test" if parameters.dataset == "faces" else "val")
-    needs = kind.needs(switches)
+    needs = parameters.needs()
     sets = {s: load_faces(parameters, recipe, s, needs, device) for s in dict.fromkeys(("train", "val", split))}
     backbone = Backbone(recipe.backbone, recipe.stem_stride, recipe.weights, recipe.size)
     method = kind(switches, backbone, sets["train"].classes).to(device, memory_format=torch.channels_last)
@@ -95,7 +95,8 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
     spoil = Degradation.of(recipe.degrade)
     train = Loader(
-        sets["train"], recipe.batch_size, device, recipe.size, amounts, recipe.sampler, parameters.seed, spoil
+        sets["train"], recipe.batch_size, device, recipe.size, amounts, recipe.sampler, parameters.seed, spoil,
+        recipe.target, recipe.smoothing,
     )
     tests = {s: Loader(sets[s], EVALUATED_AT_ONCE, device, recipe.size, degrade=spoil) for s in ("val", split)}
     path = _path(parameters)

@@ -118,9 +118,8 @@ def read_sweep(path: Path, out: Path = RUNS) -> list[Parameters]:
             place = (method, k) if isinstance(blocks, list) else (method,)
             try:
                 for run in Block.model_validate(block).runs(method, str(out)):
-                    _, switches = run.resolve()
+                    needs = run.needs()
                     runs[run.method, run.name] = run
-                    needs = find_method(method).needs(switches)
                     sets.setdefault((run.dataset, run.data, run.split, run.fold, needs), (run, place))
             except ValidationError as error:
                 for e in error.errors():
@@ -160,11 +159,11 @@ def _check_chapter(method: str) -> None:
 
 def _unreadable(run: Parameters) -> str:
     """What is wrong with a run's faces, or ""; those from disk are decoded now, once and for all."""
-    recipe, switches = run.resolve()
+    recipe, _ = run.resolve()
     one = recipe.model_copy(update={"train_images": 1, "val_images": 1, "test_images": 1})
     try:
         for split in dict.fromkeys(("train", "val", run.split or "val")):
-            load_faces(run, one, split, find_method(run.method).needs(switches))
+            load_faces(run, one, split, run.needs())
     except FerError as error:
         return str(error)
     return ""

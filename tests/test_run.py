@@ -167,8 +167,9 @@ def test_a_process_that_is_killed_continues_bit_for_bit(tmp_path):
 
 
 def test_parameters_are_layered_profile_row_override():
-    recipe, switches = Parameters(row="R2", overrides="lr=0.3 smoothing=0.2").resolve()
-    assert (recipe.lr, switches.smoothing, switches.target) == (0.3, 0.2, "smooth")
+    recipe, _ = Parameters(row="R2", overrides="lr=0.3 smoothing=0.2").resolve()
+    assert (recipe.lr, recipe.smoothing, recipe.target) == (0.3, 0.2, "smooth")
+    assert Parameters(method="clcl", row="B4", overrides="clbs=0.5").resolve()[1].clbs == 0.5
     assert recipe.epochs == PROFILES["quick"].epochs
     assert Parameters(row="R1").resolve()[0].augment == 0
     large = Parameters(method="sr_fer", row="S5", dataset="facial_expressions", profile="laptop")
@@ -187,7 +188,9 @@ def test_parameters_are_layered_profile_row_override():
         (dict(overrides="epochs"), "Override 'epochs' has no value"),
         (dict(overrides="epochs=many"), "Parameter epochs cannot be 'many'"),
         (dict(overrides="epochs=0"), "Parameter epochs cannot be '0': input should be greater than or equal to 1"),
-        (dict(overrides="smoothing=much"), "Parameter smoothing cannot be 'much': it takes a float"),
+        (dict(overrides="smoothing=1"), "Parameter smoothing cannot be '1': input should be less than 1"),
+        (dict(overrides="target=vote"), "Parameter target cannot be 'vote': input should be 'hard', 'smooth' or 'votes'"),
+        (dict(method="clcl", row="B4", overrides="clbs=much"), "Parameter clbs cannot be 'much': it takes a float"),
         (dict(row="R9"), "baseline has no row 'R9': choose one of R0, R1"),
         (dict(method="base"), "There is no method 'base': choose one of baseline"),
         (dict(dataset="ferpluss"), "There is no dataset 'ferpluss': did you mean ferplus"),

@@ -15,6 +15,7 @@ from fer_lib.errors import FerError
 from fer_lib.parallel import own_part
 
 SAMPLERS = ("listed", "shuffled", "balanced")
+TARGETS = ("hard", "smooth", "votes")
 
 
 @dataclass
@@ -26,7 +27,8 @@ class Batch:
             than all else in the batch.
         label: int64 (B,).
         index: int64 (B,), the faces' rows in their FaceSet: what per-image noise is keyed on.
-        votes: float32 (B, K), rows sum to 1, or ``None``.
+        target: what an emotion's cross-entropy is taken against: the label, int64 (B,), unless the loader was
+            asked for a distribution, float32 (B, K) with rows that sum to 1.
         neutral: float32 (B, C, H, W), the neutral twins, or ``None``.
         neutral_landmarks: float32 (B, P, 2), the twins', or ``None``.
         mask: float32 (B, 1, H, W) in [0, 1], where the expression shows, or ``None``.
@@ -39,12 +41,16 @@ class Batch:
     image: Tensor
     label: Tensor
     index: Tensor
-    votes: Tensor | None = None
+    target: Tensor | None = None
     neutral: Tensor | None = None
     neutral_landmarks: Tensor | None = None
     mask: Tensor | None = None
     landmarks: Tensor | None = None
     clean: Tensor | None = None
+
+    def __post_init__(self):
+        if self.target is None:
+            self.target = self.label
 
 
 @dataclass(frozen=True)
@@ -105,9 +111,12 @@ class Loader:
         seed: of order and augmentation.
         degrade: what spoils the images after their augmentation, or ``None``. Its noise is new in
             every epoch; of faces as listed it is always the same, for every method alike.
+        target: of a batch: ``hard`` the label, ``smooth`` the label smoothed (:func:`smooth`), ``votes`` the annotators' votes.
+        smoothing: the ε of ``smooth``.
 
     Raises:
-        FerError: if the sampler is unknown, or if the faces are to be mirrored and have landmarks of an unknown scheme.
+        FerError: if the sampler or the target is unknown, if there are no votes to be the target, or if the faces are
+            to be mirrored and have landmarks of an unknown scheme.
 
     Explained in: book/baseline.ipynb
     """
@@ -122,11 +131,16 @@ class Loader:
         sampler: str = "listed",
         seed: int = 0,
         degrade: Degradation | Chain | None = None,
+        target: str = "hard",
+        smoothing: float = 0.1,
     ):
         self.batch_size, self.device, self.augment = batch_size, torch.device(device), augment
-        if sampler not in SAMPLERS:
-            raise FerError(f"There is no sampler '{sampler}': choose one of {', '.join(SAMPLERS)}.")
-        self.sampler, self.seed, self.degrade = sampler, seed, degrade
+        for what, value, known in (("sampler", sampler, SAMPLERS), ("target", target, TARGETS)):
+            if value not in known:
+                raise FerError(f"There is no {what} '{value}': choose one of {', '.join(known)}.")
+        if target == "votes" and faces.votes is None:
+            raise FerError(f"{faces.name} has no votes: choose target=hard or target=smooth.")
+        self.sampler, self.seed, self.degrade, self.target, self.smoothing = sampler, seed, degrade, target, smoothing
         self.size = size or faces.images.shape[-1]
         self.faces = faces
         points = 68 if faces.landmarks is None else faces.landmarks.shape[1]
@@ -176,12 +190,17 @@ class Loader:
             image=self._pixels(rows["images"]),
             label=rows["labels"],
             index=where,
-            votes=rows.get("votes"),
+            target=self._target(rows),
             neutral=self._pixels(rows.get("neutral")),
             neutral_landmarks=self._points(rows.get("neutral_landmarks")),
             mask=self._pixels(rows.get("masks")),
             landmarks=self._points(rows.get("landmarks")),
         )
+
+    def _target(self, rows: dict[str, Tensor]) -> Tensor:
+        if self.target == "smooth":
+            return smooth(rows["labels"], self.faces.classes, self.smoothing)
+        return rows["votes" if self.target == "votes" else "labels"]
 
     def _pixels(self, tensor: Tensor | None) -> Tensor | None:
         if tensor is None:
@@ -195,6 +214,17 @@ class Loader:
         if landmarks is None:
             return None
         return (landmarks + 0.5) * (self.size / self.faces.images.shape[-1]) - 0.5
+
+
+def smooth(label: Tensor, classes: int, amount: float) -> Tensor:
+    r"""Label smoothing [szegedy2016rethinking]: :math:`q_k = (1-\varepsilon)\,[k=y] + \varepsilon/K`.
+
+    Shapes:
+        label int64 (B,), ``amount`` the ε in [0, 1) -> (B, K).
+
+    Explained in: book/baseline.ipynb
+    """
+    return F.one_hot(label, classes).float() * (1 - amount) + amount / classes
 
 
 def augment_batch(batch: Batch, amounts: Augmentation, draws: Tensor) -> Batch:
@@ -226,7 +256,7 @@ def augment_batch(batch: Batch, amounts: Augmentation, draws: Tensor) -> Batch:
         image=torch.where(covered, grey, image),
         label=batch.label,
         index=batch.index,
-        votes=batch.votes,
+        target=batch.target,
         neutral=None if neutral is None else torch.where(covered, grey, neutral),
         neutral_landmarks=points[1],
         mask=None if batch.mask is None else next(parts),

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_lib.data.loader import Batch
-from fer_lib.errors import FerError
 from fer_lib.methods.method import Method, Prediction, Term
 from fer_lib.nets.backbone import Backbone
 
@@ -19,11 +18,11 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
     .. math:: \mathcal L = -\frac1B\sum_{b}\sum_{k} q_{bk}\,\log\operatorname{softmax}(z_b)_k
 
-    With one-hot rows it is plain cross-entropy; with the annotators' votes it is what
-    [barsoum2016training] calls the cross-entropy loss (CEL).
+    With labels, each a distribution with all its weight in one place, it is plain cross-entropy; with the
+    annotators' votes it is what [barsoum2016training] calls the cross-entropy loss (CEL).
 
     Shapes:
-        logits (B, K), target (B, K) with rows that sum to 1 -> scalar.
+        logits (B, K), target (B, K) with rows that sum to 1, or labels int64 (B,) -> scalar.
 
     Example:
         >>> import torch
@@ -32,18 +31,9 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
     Explained in: book/baseline.ipynb
     """
+    if target.dim() == 1:
+        target = F.one_hot(target, logits.shape[1])
     return -(target * F.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
-
-
-def smooth(label: Tensor, classes: int, amount: float) -> Tensor:
-    r"""Label smoothing [szegedy2016rethinking]: :math:`q_k = (1-\varepsilon)\,[k=y] + \varepsilon/K`.
-
-    Shapes:
-        label int64 (B,), ``amount`` the ε in [0, 1) -> (B, K).
-
-    Explained in: book/baseline.ipynb
-    """
-    return F.one_hot(label, classes).float() * (1 - amount) + amount / classes
 
 
 class Baseline(Method):
@@ -62,27 +52,10 @@ class Baseline(Method):
 
     @dataclass(frozen=True)
     class Switches:
-        """Which target the cross-entropy is taken against.
-
-        Attributes:
-            target: ``hard`` the majority label, ``smooth`` the label smoothed by
-                ``smoothing``, ``votes`` the annotators' distribution.
-            smoothing: the ε of label smoothing, in [0, 1).
-
-        Raises:
-            FerError: if a value is none of these.
+        """None: the backbone, the target and all else are the recipe's.
 
         Explained in: book/baseline.ipynb
         """
-
-        target: str = "hard"
-        smoothing: float = 0.1
-
-        def __post_init__(self):
-            if self.target not in ("hard", "smooth", "votes"):
-                raise FerError(f"target cannot be '{self.target}': choose hard, smooth or votes.")
-            if not 0 <= self.smoothing < 1:
-                raise FerError(f"smoothing cannot be {self.smoothing}: choose a number from 0 to below 1.")
 
     name = "baseline"
     ROWS = {
@@ -101,20 +74,9 @@ class Baseline(Method):
         self.backbone = backbone
         self.head = nn.Linear(backbone.channels[-1], classes)
 
-    @classmethod
-    def needs(cls, switches: Switches) -> frozenset[str]:
-        return frozenset({"votes"} if switches.target == "votes" else ())
-
     def forward(self, image: Tensor) -> Prediction:
         stages = self.backbone(image)
         return Prediction(self.head(stages[-1].mean(dim=(2, 3))), stages)
 
     def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
-        logits = self(batch.image).logits
-        return {"cross-entropy": Term(soft_cross_entropy(logits, self._target(batch)))}
-
-    def _target(self, batch: Batch) -> Tensor:
-        if self.switches.target == "votes":
-            return batch.votes
-        amount = self.switches.smoothing if self.switches.target == "smooth" else 0.0
-        return smooth(batch.label, self.classes, amount)
+        return {"cross-entropy": Term(soft_cross_entropy(self(batch.image).logits, batch.target))}

@@ -82,25 +82,25 @@ class Cascade(Method):
         if player == "recognizer":
             with torch.no_grad():
                 restored = self.restorer(batch.image).clamp(0, 1)
-            return {"cross-entropy": Term(F.cross_entropy(self.recognizer(restored).logits.float(), batch.label))}
+            return {"cross-entropy": Term(F.cross_entropy(self.recognizer(restored).logits.float(), batch.target))}
         clean = batch.image if batch.clean is None else batch.clean
         restored = self.restorer(batch.image).float()
         terms = self.reconstruction(restored, clean, batch.image)
         if stage != "joint":
             return terms
         scaled = {name: term._replace(weight=self.switches.pixel * term.weight) for name, term in terms.items()}
-        return scaled | self._guided(restored, clean, batch.label, terms)
+        return scaled | self._guided(restored, clean, batch, terms)
 
     @abstractmethod
     def reconstruction(self, restored: Tensor, clean: Tensor, image: Tensor) -> dict[str, Term]:
         """What is wrong with the restored images (B, 3, H, W), by their pixels: clean and degraded ones beside them."""
 
     @abstractmethod
-    def guidance(self, restored: Tensor, clean: Tensor, label: Tensor) -> dict[str, tuple[Tensor, float]]:
+    def guidance(self, restored: Tensor, clean: Tensor, batch: Batch) -> dict[str, tuple[Tensor, float]]:
         """What the recognizer asks for, by the names of ``GUIDES``: a value, and its share of the pixels' gradient."""
 
-    def _guided(self, restored: Tensor, clean: Tensor, label: Tensor, pixel: dict[str, Term]) -> dict[str, Term]:
-        asked = self.guidance(restored, clean, label)
+    def _guided(self, restored: Tensor, clean: Tensor, batch: Batch, pixel: dict[str, Term]) -> dict[str, Term]:
+        asked = self.guidance(restored, clean, batch)
         if not self.calibrated and self.progress == 0:
             pull = sum(term.weight * term.value for term in pixel.values())
             for name, (value, share) in asked.items():

@@ -110,8 +110,6 @@ class CLCL(Method):
         face_clusters: int = 7
         channel_clusters: int = 4
         auxiliary: float = 0.0
-        target: str = "hard"
-        smoothing: float = 0.1
 
         def __post_init__(self):
             known = {"scales": ("none", "sum", "gate", "softmax"), "batch_mean": ("off", "on", "running")}
@@ -154,21 +152,17 @@ class CLCL(Method):
         maps |= {f"scale_{j}": scale for j, scale in enumerate(scales, 1)}
         return Prediction(self.head.read(maps["head_map"]), stages, maps)
 
-    @classmethod
-    def needs(cls, switches):
-        return frozenset({"votes"} if switches.target == "votes" else ())
-
     def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
-        return self.terms(self(batch.image), batch.label, batch.votes if self.switches.target == "votes" else batch.label)
+        return self.terms(self(batch.image), batch)
 
-    def terms(self, seen: Prediction, label: Tensor, target: Tensor | None = None) -> dict[str, Term]:
+    def terms(self, seen: Prediction, batch: Batch) -> dict[str, Term]:
         """The loss terms of a prediction; the contrasts are over the faces of all processes."""
         s = self.switches
-        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label if target is None else target))}
+        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), batch.target))}
         if s.clbs:
             codes = [gather(code)[None] for code in self.face_codes(seen)]  # one set of B faces
             by_label = s.clusters == "label"
-            k, own = (self.classes, gather(label)[None]) if by_label else (min(s.face_clusters, codes[0].shape[1]), None)
+            k, own = (self.classes, gather(batch.label)[None]) if by_label else (min(s.face_clusters, codes[0].shape[1]), None)
             terms["CLBS"] = Term(self._contrast(codes, k, own), s.clbs)
         if s.clfm and s.variant == "release":
             codes = [gather(hash_code(stage)) for stage in seen.stages]
@@ -179,7 +173,7 @@ class CLCL(Method):
         if s.auxiliary:
             pooled = [seen.stages[int(j) - 1].mean(dim=(2, 3)) for j in s.stages]
             logits = [head(x).float() for head, x in zip(self.auxiliary, pooled, strict=True)]
-            terms["auxiliary"] = Term(sum(F.cross_entropy(x, label) for x in logits), s.auxiliary)
+            terms["auxiliary"] = Term(sum(F.cross_entropy(x, batch.target) for x in logits), s.auxiliary)
         return terms
 
     def face_codes(self, seen: Prediction) -> list[Tensor]:
@@ -244,7 +238,7 @@ class CLCL(Method):
     def _pulls(self, batch: Batch) -> dict[str, Any]:
         with torch.enable_grad():
             seen = self(batch.image)
-            terms = self.terms(seen, batch.label)
+            terms = self.terms(seen, batch)
         sizes = gradient_sizes(terms, seen.stages)
         return {f"intensity_{name}_{j}": x for name, size in sizes.items() for j, x in enumerate(size, 1)}
 

@@ -251,7 +251,7 @@ class ERRNet(Method):
         s, label, draws = self.switches, batch.label, self.switches.output != "none"
         rest, image = neutral_of(batch) if draws else None, batch.image.expand(-1, 3, -1, -1)
         seen = self.see(image, label if s.gate == "label" else None, rest)
-        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), label))}
+        terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), batch.target))}
         if s.margin:
             both = seen.code if seen.calm is None else torch.cat([seen.code, seen.calm])
             named = F.pad(label, (0, len(both) - len(label)))  # the twins are neutral, class 0

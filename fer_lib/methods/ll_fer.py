@@ -12,7 +12,7 @@ from kornia.enhance import equalize, equalize_clahe
 from kornia.losses import ssim_loss
 from torch import Tensor, nn
 
-from fer_lib.data.loader import Loader
+from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
 from fer_lib.methods.cascade import READERS, Cascade, feature_distances
 from fer_lib.methods.method import Term
@@ -224,11 +224,11 @@ class LLFER(Cascade):
             terms["roughness"] = Term(roughness(self.restorer.curves), self.switches.smooth)
         return terms
 
-    def guidance(self, restored: Tensor, clean: Tensor, label: Tensor) -> dict[str, tuple[Tensor, float]]:
+    def guidance(self, restored: Tensor, clean: Tensor, batch: Batch) -> dict[str, tuple[Tensor, float]]:
         seen = self.recognizer(restored)
         asked = {}
         if self.switches.task:
-            asked["cross-entropy"] = (F.cross_entropy(seen.logits.float(), label), self.switches.task)
+            asked["cross-entropy"] = (F.cross_entropy(seen.logits.float(), batch.target), self.switches.task)
         if self.switches.features:
             with torch.no_grad():
                 wanted = self.reference(clean).stages

@@ -121,8 +121,6 @@ class LNL(Method):
         fused: float = 0.2
         each: float = 0.2
         evenness: float = 0.0
-        target: str = "hard"
-        smoothing: float = 0.1
 
         def __post_init__(self):
             for name, values in CHOICES.items():
@@ -178,13 +176,8 @@ class LNL(Method):
         maps = {} if seen.weight is None else {"weight": seen.weight.unflatten(1, (side, side))}
         return Prediction(seen.logits, seen.stages, maps)
 
-    @classmethod
-    def needs(cls, switches):
-        return frozenset({"votes"} if switches.target == "votes" else ())
-
     def losses(self, batch: Batch, stage: str, player: str) -> dict[str, Term]:
-        s, seen = self.switches, self.see(batch.image)
-        target = batch.votes if s.target == "votes" else batch.label
+        s, seen, target = self.switches, self.see(batch.image), batch.target
         terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), target))}
         if s.local:
             targets = target[..., None].expand(*target.shape, s.side**2)

@@ -91,7 +91,7 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def needs(cls, switches: Any) -> frozenset[str]:
-        """The FaceSet fields (``votes``, ``neutral`` ...) that training with these switches must have."""
+        """The FaceSet fields (``neutral``, ``landmarks`` ...) that training with these switches must have."""
         return frozenset()
 
     def start(self, trained: "Method") -> None:

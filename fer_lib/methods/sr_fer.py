@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_lib.data.degrade import SCALES, upsample
-from fer_lib.data.loader import Loader
+from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
 from fer_lib.methods.cascade import READERS, Cascade, energy_map
 from fer_lib.methods.method import Term
@@ -216,7 +216,7 @@ class SRFER(Cascade):
     def reconstruction(self, restored: Tensor, clean: Tensor, image: Tensor) -> dict[str, Term]:
         return {"pixels": Term(F.l1_loss(restored, clean.expand_as(restored)))}
 
-    def guidance(self, restored: Tensor, clean: Tensor, label: Tensor) -> dict[str, tuple[Tensor, float]]:
+    def guidance(self, restored: Tensor, clean: Tensor, batch: Batch) -> dict[str, tuple[Tensor, float]]:
         s, asked = self.switches, {}
         with torch.no_grad():
             wanted = self.reference(clean)
@@ -225,16 +225,16 @@ class SRFER(Cascade):
         if s.attention and s.attention_net == "frozen":
             maps = read.stages if s.reader == "frozen" else self.reference(restored).stages
             weight = self.reference.head.weight if "4" in s.stages else None
-            asked["attention"] = (attention_consistency(maps, wanted.stages, weight, label, s.stages), s.attention)
+            asked["attention"] = (attention_consistency(maps, wanted.stages, weight, batch.label, s.stages), s.attention)
         elif s.attention:
             with torch.no_grad():
                 moving = self.recognizer(clean).stages
             weight = self.recognizer.head.weight.detach() if "4" in s.stages else None
-            asked["attention"] = (attention_consistency(read.stages, moving, weight, label, s.stages), s.attention)
+            asked["attention"] = (attention_consistency(read.stages, moving, weight, batch.label, s.stages), s.attention)
         if s.prediction:
             asked["prediction"] = (prediction_consistency(read.logits, wanted.logits), s.prediction)
         if s.task:
-            asked["cross-entropy"] = (F.cross_entropy(read.logits.float(), label), s.task)
+            asked["cross-entropy"] = (F.cross_entropy(read.logits.float(), batch.target), s.task)
         return asked
 
     def conditions(self, loader: Loader) -> list[str]:

@@ -5,7 +5,7 @@ import torch
 from dataclasses import replace
 
 from fer_lib.data.landmarks import MIRROR
-from fer_lib.data.loader import Augmentation, Batch, Loader, augment_batch
+from fer_lib.data.loader import TARGETS, Augmentation, Batch, Loader, augment_batch, smooth
 from fer_lib.errors import FerError
 
 STILL = Augmentation(flip=0.0).scaled(0.0)
@@ -96,7 +96,29 @@ def test_in_order_every_face_once_at_any_size(blobs):
     batches = list(loader.epoch())
     assert torch.equal(torch.cat([b.index for b in batches]), torch.arange(40)) and len(loader) == 3
     assert batches[0].image.shape == (16, 3, 24, 24) and batches[0].image.max() <= 1
-    assert torch.equal(torch.cat([b.votes for b in batches]), faces.votes)
+
+
+def test_the_target_is_the_label_unless_a_distribution_is_asked_for(blobs):
+    faces = blobs(8)
+    targets = {name: next(Loader(faces, 8, target=name, smoothing=0.4).epoch()).target for name in TARGETS}
+    assert torch.equal(targets["hard"], faces.labels) and torch.equal(targets["votes"], faces.votes)
+    assert torch.equal(targets["smooth"], smooth(faces.labels, faces.classes, 0.4))
+    by_hand = torch.full((8,), 0.4 / faces.classes)
+    assert torch.allclose(targets["smooth"][0], by_hand[: faces.classes] + 0.6 * (torch.arange(faces.classes) == faces.labels[0]))
+
+
+def test_a_target_moves_with_its_face(blobs):
+    faces = blobs(32)
+    batch = next(Loader(faces, 16, augment=Augmentation(), sampler="shuffled", target="votes").epoch())
+    assert torch.equal(batch.target, faces.votes[batch.index])
+    assert torch.equal(batch.target.argmax(1), batch.label)
+
+
+def test_a_target_that_cannot_be(blobs):
+    with pytest.raises(FerError, match="There is no target 'vote': choose one of hard, smooth, votes"):
+        Loader(blobs(4), 4, target="vote")
+    with pytest.raises(FerError, match="blobs has no votes: choose target=hard or target=smooth"):
+        Loader(replace(blobs(4), votes=None), 4, target="votes")
 
 
 def test_landmarks_follow_the_resizing(blobs):

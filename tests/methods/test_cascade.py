@@ -43,6 +43,16 @@ def loaders(name, blobs):
     return train, Loader(blobs(16, "val"), 16, size=SIZE, degrade=spoil)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_votes_are_the_target_where_the_recognizer_or_its_guide_learns(name):
+    method, batch, votes = build(name, task=0.5).eval(), degraded(name), torch.rand(6, 8).softmax(1)
+    batch.target = votes
+    logits = method(batch.image).logits
+    by_hand = pytest.approx(-(votes * logits.log_softmax(1)).sum(1).mean().item(), abs=1e-5)
+    assert method.losses(batch, "adapt", "recognizer")["cross-entropy"].value.item() == by_hand
+    assert method.losses(batch, "joint", "restorer")["cross-entropy"].value.item() == by_hand
+
+
 def changed(before, after):
     return {k.split(".")[0] for k in before if not torch.equal(before[k], after[k])}
 
@@ -139,9 +149,9 @@ def test_shared_attention_is_measured_by_the_moving_recognizer():
             for p in net.recognizer.parameters():
                 p += 0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
     restored = method.restorer(batch.image)
-    values = [net.guidance(restored, batch.clean, batch.label)["attention"][0] for net in (method, frozen)]
+    values = [net.guidance(restored, batch.clean, batch)["attention"][0] for net in (method, frozen)]
     assert values[0].item() != pytest.approx(values[1].item(), rel=1e-4)
-    assert method.guidance(batch.clean, batch.clean, batch.label)["attention"][0] == 0
+    assert method.guidance(batch.clean, batch.clean, batch)["attention"][0] == 0
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -185,7 +195,7 @@ def test_a_guide_pulls_at_the_image_with_its_share(name):
     restored = method.restorer(batch.image).detach().requires_grad_()
     pixel = method.reconstruction(restored, batch.clean, batch.image)
     main = torch.autograd.grad(sum(t.weight * t.value for t in pixel.values()), restored, retain_graph=True, allow_unused=True)
-    guided = method._guided(restored, batch.clean, batch.label, pixel)
+    guided = method._guided(restored, batch.clean, batch, pixel)
     for guide, (value, weight) in guided.items():
         pull = torch.autograd.grad(weight * value, restored, retain_graph=True)[0].norm()
         share = getattr(method.switches, SWITCH[guide])

@@ -1,5 +1,7 @@
 """Who is pulled by which contrast, what each row changes, and whose answer depends on its batch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -39,6 +41,15 @@ def batch(count=16):
     return Batch(torch.rand(count, 3, SIZE, SIZE), label, label)
 
 
+def test_votes_are_the_target_of_the_cross_entropies_and_of_nothing_else():
+    method, votes = build(auxiliary=0.1).eval(), torch.rand(16, 8).softmax(1)
+    hard, soft = (method.losses(replace(batch(), target=target), "train", "all") for target in (None, votes))
+    logits = method(batch().image).logits
+    assert torch.allclose(soft["cross-entropy"].value, -(votes * logits.log_softmax(1)).sum(1).mean())
+    assert torch.allclose(hard["cross-entropy"].value, -logits.log_softmax(1)[range(16), batch().label].mean())
+    assert {name for name in hard if not torch.equal(hard[name].value, soft[name].value)} == {"cross-entropy", "auxiliary"}
+
+
 def pulled(method, name):
     """The blocks of the backbone whose weights a term pulls at, and the other modules."""
     value = method.losses(batch(), "train", "all")[name].value
@@ -73,7 +84,7 @@ def test_a_contrast_pulls_at_the_maps_of_the_aligned_stages_alone(name, stages, 
     apart = [x.detach().requires_grad_() for x in seen.stages]
     scales = method.scales(apart)[1]
     cut = Prediction(seen.logits, apart, {f"scale_{j}": x for j, x in enumerate(scales, 1)})
-    pulls = torch.autograd.grad(method.terms(cut, batch().label)[name].value, apart, allow_unused=True)
+    pulls = torch.autograd.grad(method.terms(cut, batch())[name].value, apart, allow_unused=True)
     assert [g is not None and bool(g.abs().sum() > 0) for g in pulls] == [str(j) in stages for j in (1, 2, 3, 4)]
 
 
@@ -163,7 +174,7 @@ def test_every_kind_of_row_measures_itself_and_predicts_each_image_alone_but_one
 def test_the_release_takes_channels_along_the_clusters_and_faces_along_the_code():
     method = build("B4-release")
     seen = method(batch().image)
-    terms = method.terms(seen, batch().label)
+    terms = method.terms(seen, batch())
     codes = {"CLFM": [hash_code(x) for x in seen.stages], "CLBS": [x[None] for x in method.face_codes(seen)]}
     for name, k, axis in (("CLFM", 4, 1), ("CLBS", 7, 2)):
         anchors = find_anchors(codes[name][3], k)

@@ -6,6 +6,7 @@ import torch
 
 from fer_lib.data.degrade import low_light
 from fer_lib.data.faces import make_faces
+from fer_lib.data.loader import Batch
 from fer_lib.errors import FerError
 from fer_lib.methods.cascade import psnr
 from fer_lib.methods.ll_fer import FIXED, LLFER, FixedEnhancer, LLENet, charbonnier, roughness
@@ -14,6 +15,11 @@ from fer_lib.nets.backbone import Backbone
 
 def images(count=3, size=20):
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def labelled(image):
+    label = torch.arange(len(image))
+    return Batch(image, label, label)
 
 
 @pytest.mark.parametrize("head", ["both", "curve", "detail", "retinex"])
@@ -34,7 +40,7 @@ def test_losses_are_zero_on_equal_images_and_by_hand_elsewhere():
     method.restorer(x)
     terms = method.reconstruction(x, x, x)
     assert {name: term.value.item() for name, term in terms.items()} == dict.fromkeys(terms, 0.0)
-    guided = method.guidance(x, x, torch.tensor([0, 1, 2]))
+    guided = method.guidance(x, x, labelled(x))
     assert guided["feature distance"][0].item() == 0
     assert charbonnier(x, x + 0.3).item() == pytest.approx((0.09 + 1e-6) ** 0.5 - 1e-3, abs=1e-6)
     ramp = torch.arange(5.0).expand(1, 1, 5, 5)

@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 from fer_lib.data.faces import make_faces
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
+from fer_lib.methods import METHODS
 from fer_lib.methods.lnl import LNL
 from fer_lib.methods.regional import _grad_cam, cover, crucial, measure, share_on
 from fer_lib.nets.backbone import Backbone
@@ -72,12 +73,14 @@ def test_fusion_by_hand():
     assert torch.equal(method(image).logits, method.see(image).logits)
 
 
-def test_losses_by_hand():
-    method, data = build("N4").eval(), batch()
+@pytest.mark.parametrize("target", [None, torch.rand(6, 8, generator=torch.Generator().manual_seed(2)).softmax(1)])
+def test_losses_by_hand(target):
+    method, data = build("N4").eval(), dataclasses.replace(batch(), target=target)
     seen, terms = method.see(data.image), method.losses(data, "train", "all")
-    each = torch.stack([F.cross_entropy(seen.local[:, m], data.label, reduction="none") for m in range(16)], 1)
+    each = torch.stack([F.cross_entropy(seen.local[:, m], data.target, reduction="none") for m in range(16)], 1)
     assert torch.allclose(terms["each region"].value, (seen.weight * each).mean(), atol=1e-5)
-    assert torch.allclose(terms["fused"].value, F.cross_entropy(seen.fused, data.label), atol=1e-5)
+    assert torch.allclose(terms["fused"].value, F.cross_entropy(seen.fused, data.target), atol=1e-5)
+    assert torch.allclose(terms["cross-entropy"].value, F.cross_entropy(seen.logits, data.target), atol=1e-5)
     assert [terms[name].weight for name in ("cross-entropy", "fused", "each region")] == [1.0, 0.2, 0.2]
 
 
@@ -265,7 +268,8 @@ def test_each_row_departs_from_the_whole_in_what_its_name_says():
     }  # fmt: skip
     found = {row: dataclasses.asdict(LNL.Switches(**switches)) for row, switches in ROWS.items()}
     assert LNL.ROWS["N4-all"] == {"train_images": 0, "epochs": 14}
-    assert {row: {k: v for k, v in one.items() if v != whole[k]} for row, one in found.items()} == {"N4": {}, "N4-all": {}, **expected}
+    assert LNL.ROWS["N4-votes"] == {"train_images": 0, **METHODS["baseline"].ROWS["R4"]}
+    assert {row: {k: v for k, v in one.items() if v != whole[k]} for row, one in found.items()} == {"N4": {}, "N4-all": {}, "N4-votes": {}, **expected}
     assert whole["features"] == "unet" and whole["feedback"] == "pre" and whole["side"] == 4 and whole["grad_feedback"]
 
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fer_lib.data.degrade import low_resolution, upsample
+from fer_lib.data.loader import Batch
 from fer_lib.errors import FerError
 from fer_lib.methods.sr_fer import NETS, SRFER, SuperResolver, attention_consistency, class_map, prediction_consistency
 from fer_lib.nets.backbone import Backbone
@@ -12,6 +13,11 @@ from fer_lib.nets.backbone import Backbone
 
 def images(count=3, size=32):
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def labelled(image):
+    label = torch.arange(len(image))
+    return Batch(image, label, label)
 
 
 @pytest.mark.parametrize("net", [*NETS, "bicubic"])
@@ -70,7 +76,7 @@ def test_consistencies_vanish_on_equal_images_and_pull_at_the_restored_side_alon
 def test_prediction_consistency_pulls_at_the_restored_picture_and_not_at_the_original():
     method = SRFER(SRFER.Switches(width=8, attention=0.0), Backbone("resnet10_narrow", 2, size=32), 8).eval()
     restored, clean = images().requires_grad_(), images().flip(3).requires_grad_()
-    ((value, _),) = method.guidance(restored, clean, torch.tensor([0, 1, 2])).values()
+    ((value, _),) = method.guidance(restored, clean, labelled(images())).values()
     pulls = torch.autograd.grad(value, [restored, clean], allow_unused=True)
     assert pulls[0].abs().sum() > 0 and pulls[1] is None
 
@@ -85,7 +91,7 @@ def test_the_pixel_loss_is_zero_on_equal_pictures_and_the_mean_absolute_differen
 def test_a_share_of_zero_leaves_the_term_out(prediction, attention, task):
     switches = SRFER.Switches(width=8, prediction=prediction, attention=attention, task=task)
     method = SRFER(switches, Backbone("resnet10_narrow", 2, size=32), 8)
-    asked = method.guidance(images().requires_grad_(), images(), torch.tensor([0, 1, 2]))
+    asked = method.guidance(images().requires_grad_(), images(), labelled(images()))
     shares = {"attention": attention, "prediction": prediction, "cross-entropy": task}
     assert {name: share for name, (_, share) in asked.items()} == {k: v for k, v in shares.items() if v}
 
