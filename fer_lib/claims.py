@@ -200,20 +200,21 @@ def count_outcomes(records: Sequence[Record]) -> str:
 def beside_print(records: Sequence[Record], caption: str) -> Styler:
     """Every accuracy that we found printed, or that none was found, beside our nearest record of the whole method.
 
-    Nearest is the same dataset, then any photographs, then drawn faces, and of two budgets the larger one (``B4-all``); the last column says why the two are not the same thing.
+    Nearest is the same dataset, then any photographs, then drawn faces, and of several budgets the largest (``B4-votes``, else ``B4-all``); the last column says why the two are not the same thing.
 
     Explained in: book/compare.ipynb
     """
     lines = []
     for method, row in WHOLE.items():
-        own = [r for r in records if r.method == method and r.row in (row, f"{row}-all")]
+        trained = (f"{row}-votes", f"{row}-all", row)
+        own = [r for r in records if r.method == method and r.row in trained]
         for dataset, printed in PRINTED.get(method, {"": None}).items():
             line = {"method": TITLES[method], "printed (%)": "none found", "on": "–", "ours (%)": "no record yet", "measured on": "–"}
             if printed:
                 line |= {"printed (%)": f"{printed:.2f}", "on": dataset}
             line["comparable"] = "no: nothing was measured" if printed else "nothing to compare with"
             if own:
-                nearest = min(own, key=lambda r: (r.dataset != dataset, r.dataset == "faces", r.profile, r.row == row))
+                nearest = min(own, key=lambda r: (r.dataset != dataset, r.dataset == "faces", r.profile, trained.index(r.row)))
                 same = [r for r in own if (r.row, r.dataset, r.profile, r.split) == (nearest.row, nearest.dataset, nearest.profile, nearest.split)]
                 found, p = summarize(same).iloc[0], nearest.parameters
                 line["ours (%)"] = f"{found['accuracy']:.1f} ({found['seeds']} seed{'s' * bool(found['seeds'] > 1)})"

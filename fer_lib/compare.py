@@ -85,6 +85,8 @@ PHOTOGRAPHS = (
     Pair("baseline", "R0", "R3", "baseline, votes as target"),
     Pair("clcl", "R0", "B4-all", "CLCL, trained as the baseline"),
     Pair("lnl", "R0", "N4-all", "LNL, trained as the baseline"),
+    Pair("clcl", "R4", "B4-votes", "CLCL, votes, 40 epochs"),
+    Pair("lnl", "R4", "N4-votes", "LNL, votes, 40 epochs"),
 )
 
 

@@ -248,6 +248,9 @@ def test_beside_print_never_says_that_two_figures_compare():
     assert clcl.loc["rafdb", "comparable"].startswith("no: other faces; ")
     larger = claims.beside_print([*runs, record("B4-all", 0, 170, method="clcl", dataset="ferplus")], "caption").data
     assert set(larger[larger["method"] == "CLCL"]["ours (%)"]) == {"85.0 (1 seed)"}
+    trained = [record(row, 0, right, method="clcl", dataset="ferplus") for row, right in (("B4-votes", 180), ("B4-all", 170))]
+    largest = claims.beside_print([*runs, *trained], "caption").data
+    assert set(largest[largest["method"] == "CLCL"]["ours (%)"]) == {"90.0 (1 seed)"}
     assert set(table[table["method"] != "CLCL"]["printed (%)"]) == {"none found"}
     assert set(claims.beside_print(runs[:2], "c").data.query("method == 'CLCL'")["ours (%)"]) == {"75.0 (2 seeds)"}
     assert set(claims.beside_print([], "c").data["ours (%)"]) == {"no record yet"}
