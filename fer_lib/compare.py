@@ -80,7 +80,7 @@ PAIRS: dict[str, tuple[Pair, ...]] = {
 }
 
 
-# What only photographs can be asked: they have annotators, and of them two methods had the baseline's own budget.
+# What only photographs can be asked: they have annotators, and two methods were also trained with all of a baseline row's recipe.
 PHOTOGRAPHS = (
     Pair("baseline", "R0", "R3", "baseline, votes as target"),
     Pair("clcl", "R0", "B4-all", "CLCL, trained as the baseline"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer_lib import budgets, claims, compare
+from fer_lib import budgets, claims, compare, show
 from fer_lib.claims import Check, Claim
 from fer_lib.compare import PAIRS, Pair
 from fer_lib.data.loader import Batch
@@ -49,8 +49,8 @@ def noisy(gains, first="A4", second="A7"):
     return [record(first, s, 100) for s in range(len(gains))] + [record(second, s, 100 + g) for s, g in enumerate(gains)]
 
 
-def effect(records, first="A4", second="A7"):
-    (found,) = compare.effects(records, [Pair("ll_fer", first, second, "words")])
+def effect(records, first="A4", second="A7", words="words"):
+    (found,) = compare.effects(records, [Pair("ll_fer", first, second, words)])
     return found
 
 
@@ -161,10 +161,35 @@ def test_forest_draws_the_same_pair_elsewhere_in_grey_below():
     assert not compare.forest([], compare.span([])).texts
 
 
-def test_no_line_of_a_forest_runs_through_its_words():
-    shown = [effect(noisy((2, 4, 6))), effect(noisy((-9, 8, 2)))]
+@pytest.mark.parametrize("style", [show.use_style, plt.rcdefaults], ids=["book", "matplotlib"])
+@matplotlib.rc_context()
+def test_no_line_of_a_forest_runs_through_its_words(style):
+    style()
+    shown = [effect(noisy(gains), words="words over the zero line") for gains in ((2, 4, 6), (-9, 8, 2))]
     ax = compare.forest(shown, (-21, 32), beside=shown)
     canvas = ax.figure.canvas
+    canvas.draw()
+    ax.figure.set_layout_engine("none")  # a second layout would move the words by a hair
+    canvas.draw()
+    with_lines = np.array(canvas.buffer_rgba())[::-1]
+    ax.grid(False)
+    ax.lines[0].set_visible(False)
+    canvas.draw()
+    without = np.array(canvas.buffer_rgba())[::-1]
+    assert (with_lines != without).any()
+    for text in ax.texts:
+        (left, low), (right, high) = text.get_window_extent().get_points().astype(int)
+        there = np.s_[low : high + 1, left : right + 1]
+        assert left < ax.transData.transform((0, 0))[0] < right
+        assert (with_lines[there] == without[there]).all(), text.get_text()
+
+
+def _check_lines_and_words():
+    shown = [effect(noisy((2, 4, 6)), words="words over the zero line"), effect(noisy((-9, 8, 2)), words="words over the zero line")]
+    ax = compare.forest(shown, (-21, 32), beside=shown)
+    canvas = ax.figure.canvas
+    canvas.draw()
+    ax.figure.set_layout_engine("none")  # a second layout would move the words by a hair
     canvas.draw()
     with_lines = np.array(canvas.buffer_rgba())[::-1]
     ax.grid(False)
