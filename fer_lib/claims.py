@@ -200,7 +200,7 @@ def count_outcomes(records: Sequence[Record]) -> str:
 def beside_print(records: Sequence[Record], caption: str) -> Styler:
     """Every accuracy that we found printed, or that none was found, beside our nearest record of the whole method.
 
-    Nearest is the same dataset, then any photographs, then drawn faces, and of several budgets the largest (``B4-votes``, else ``B4-all``); the last column says why the two are not the same thing.
+    Nearest is the same dataset, then any photographs, then drawn faces, and of several trainings the longest (``B4-votes``, else ``B4-all``); the last column says why the two are not the same thing.
 
     Explained in: book/compare.ipynb
     """

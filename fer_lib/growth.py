@@ -127,7 +127,7 @@ def grow(
     backbone = Backbone(recipe.backbone, recipe.stem_stride, size=recipe.size)
     method = LNL(switches, backbone, sets["train"].classes).to(where, memory_format=torch.channels_last)
     amounts = Augmentation().scaled(recipe.augment) if recipe.augment else None
-    train = Loader(sets["train"], recipe.batch_size, where, recipe.size, amounts, "shuffled", seed)
+    train = Loader(sets["train"], recipe.batch_size, where, recipe.size, amounts, "shuffled", seed, target=recipe.target, smoothing=recipe.smoothing)
     test = Loader(sets["test"], 128, where, recipe.size)
     seen = [weights_of(method, test)]  # (N, M) each
 

@@ -117,7 +117,7 @@ class Parameters(BaseModel):
         }
 
     def needs(self) -> frozenset[str]:
-        """The FaceSet fields that training needs: the method's, and ``votes`` where they are the target."""
+        """The FaceSet fields that the run needs: the method's, and ``votes`` where they are the target."""
         recipe, switches = self.resolve()
         return find_method(self.method).needs(switches) | ({"votes"} if recipe.target == "votes" else set())
 

@@ -96,8 +96,8 @@ def run(parameters: Parameters, log=print, judge: bool = True) -> Run:
     spoil = Degradation.of(recipe.degrade)
     train = Loader(
         sets["train"], recipe.batch_size, device, recipe.size, amounts, recipe.sampler, parameters.seed, spoil,
-        recipe.target, recipe.smoothing,
-    )
+        target=recipe.target, smoothing=recipe.smoothing,
+    )  # fmt: skip
     tests = {s: Loader(sets[s], EVALUATED_AT_ONCE, device, recipe.size, degrade=spoil) for s in ("val", split)}
     path = _path(parameters)
     made_by = sources(parameters.method, parameters.dataset, getattr(switches, "recognizer", ""))
@@ -157,7 +157,7 @@ def load_faces(
     """The faces of one split, in the number that the recipe asks for.
 
     Raises:
-        FerError: if the dataset is unknown, its path is missing, or it lacks what the method needs.
+        FerError: if the dataset is unknown, its path is missing, or it lacks what the method or its target needs.
 
     Explained in: book/baseline.ipynb
     """

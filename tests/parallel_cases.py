@@ -32,7 +32,7 @@ SMALL = "train_images=30 val_images=16 test_images=16 size=32 batch_size=15 opti
 def trained(folder: Path, method: str = "baseline", recipe: Recipe = TINY, kill: bool = False, **switches):
     """The weights after a few steps on augmented faces; ``kill`` stops after the first epoch and starts again."""
     faces = {s: make_faces(n, s, size=32) for s, n in (("train", 33), ("val", 16))}
-    train = Loader(faces["train"], recipe.batch_size, size=32, augment=Augmentation(), sampler="shuffled", seed=3)
+    train = Loader(faces["train"], recipe.batch_size, size=32, augment=Augmentation(), sampler="shuffled", seed=3, target=recipe.target)
 
     def fitted(seed: int, log, checkpoint: Path | None = None):
         torch.manual_seed(seed)
@@ -114,7 +114,7 @@ CASES = {
     "baseline": partial(trained, kill=True),
     "adamw": partial(trained, recipe=ADAMW),
     "clcl": partial(trained, method="clcl", recipe=SHORT, batch_mean="running"),
-    "lnl": partial(trained, method="lnl", recipe=SHORT),
+    "lnl": partial(trained, method="lnl", recipe=SHORT.model_copy(update={"target": "smooth"})),
     "normed": normed,
     "balanced": balanced,
     "sliced": sliced,

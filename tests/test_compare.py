@@ -184,26 +184,6 @@ def test_no_line_of_a_forest_runs_through_its_words(style):
         assert (with_lines[there] == without[there]).all(), text.get_text()
 
 
-def _check_lines_and_words():
-    shown = [effect(noisy((2, 4, 6)), words="words over the zero line"), effect(noisy((-9, 8, 2)), words="words over the zero line")]
-    ax = compare.forest(shown, (-21, 32), beside=shown)
-    canvas = ax.figure.canvas
-    canvas.draw()
-    ax.figure.set_layout_engine("none")  # a second layout would move the words by a hair
-    canvas.draw()
-    with_lines = np.array(canvas.buffer_rgba())[::-1]
-    ax.grid(False)
-    ax.lines[0].set_visible(False)
-    canvas.draw()
-    without = np.array(canvas.buffer_rgba())[::-1]
-    assert (with_lines != without).any()
-    for text in ax.texts:
-        (left, low), (right, high) = text.get_window_extent().get_points().astype(int)
-        there = np.s_[low : high + 1, left : right + 1]
-        assert left < ax.transData.transform((0, 0))[0] < right
-        assert (with_lines[there] == without[there]).all(), text.get_text()
-
-
 def test_costs_are_ratios_of_runs_on_one_device():
     runs = [record("A4", s, 100, seconds=50) for s in range(3)] + [record("A7", s, 110, seconds=x) for s, x in enumerate((50, 100, 400))]
     runs += [record("A1", s, 100, seconds=0) for s in range(3)]

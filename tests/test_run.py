@@ -46,6 +46,16 @@ def test_a_run_writes_one_record_and_its_weights(tmp_path):
     assert len(lines) == 3 and "record" in lines[-1]
 
 
+def test_a_run_trains_on_the_target_that_its_recipe_names(tmp_path):
+    """One step from the same weights: what is lowered differs by the target alone."""
+    losses = set()
+    for target in ("hard", "smooth"):
+        changed = f"{SMALL} epochs=1 batch_size=48 target={target}"
+        record = run(Parameters(profile="smoke", out=str(tmp_path), overrides=changed), log=lambda line: None).record
+        losses.add(record.history[0]["all/cross-entropy"])
+    assert len(losses) == 2
+
+
 def test_a_run_on_degraded_images_with_a_mechanism(tmp_path, monkeypatch):
     monkeypatch.setattr(Baseline, "mechanism", lambda self, loader, judge: {"side": next(loader.epoch()).image.shape[-1]})
     changed = Parameters(profile="smoke", out=str(tmp_path), overrides=f"{SMALL} degrade=low_resolution:4")

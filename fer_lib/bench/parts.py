@@ -62,7 +62,8 @@ class Trainee:
     def _loader(self, faces: FaceSet, count: int, device: torch.device) -> Loader:
         r, rows = self.recipe, torch.arange(count) % len(faces)
         amounts, spoil = Augmentation().scaled(r.augment), Degradation.of(r.degrade)
-        return Loader(faces.subset(rows), r.batch_size, device, r.size, amounts, "shuffled", degrade=spoil)
+        given = {"degrade": spoil, "target": r.target, "smoothing": r.smoothing}
+        return Loader(faces.subset(rows), r.batch_size, device, r.size, amounts, "shuffled", **given)
 
     def seconds(self) -> dict[str, float]:
         """Of one training step, by stage."""

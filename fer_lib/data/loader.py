@@ -111,7 +111,7 @@ class Loader:
         seed: of order and augmentation.
         degrade: what spoils the images after their augmentation, or ``None``. Its noise is new in
             every epoch; of faces as listed it is always the same, for every method alike.
-        target: of a batch: ``hard`` the label, ``smooth`` the label smoothed (:func:`smooth`), ``votes`` the annotators' votes.
+        target: what ``Batch.target`` is: ``hard`` the label, ``smooth`` the label smoothed (:func:`smooth`), ``votes`` the annotators' votes.
         smoothing: the ε of ``smooth``.
 
     Raises:

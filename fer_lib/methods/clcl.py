@@ -203,7 +203,7 @@ class CLCL(Method):
         """Per stage: linear probe, gradients, alignment, channels and parts; for a batch mean, who shares the batch.
 
         Returns:
-            ``intensity_{term}_{j}`` at stage j: :func:`gradient_size`, of the first 64 faces; ``probe``: accuracy of
+            ``intensity_{term}_{j}`` at stage j: :func:`gradient_size`, of the first 64 faces and their labels, whatever target was learned; ``probe``: accuracy of
             :func:`linear_probe` by stage; ``align_{channels, faces}_{own, shuffled, stranger, filled}_{j}``: see
             :func:`fer_lib.methods.latent.alignment`; ``rank_{channels, faces}_{j}``: :func:`effective_rank` of the codes;
             ``parts_{j}``: Rand index of channel clusters and parts. With CLBS ``emotions``: Rand index of face clusters

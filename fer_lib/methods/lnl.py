@@ -180,7 +180,7 @@ class LNL(Method):
         s, seen, target = self.switches, self.see(batch.image), batch.target
         terms = {"cross-entropy": Term(F.cross_entropy(seen.logits.float(), target))}
         if s.local:
-            targets = target[..., None].expand(*target.shape, s.side**2)
+            targets = target[..., None].expand(*target.shape, s.side**2)  # (B, M), or (B, K, M)
             each = F.cross_entropy(seen.local.float().transpose(1, 2), targets, reduction="none")  # (B, M)
             terms["fused"] = Term(F.cross_entropy(seen.fused.float(), target), s.fused)
             terms["each region"] = Term((each if seen.heard is None else seen.heard * each).mean(), s.each)

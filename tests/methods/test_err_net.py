@@ -40,6 +40,16 @@ def batch(count=6):
     return Batch(image, label, label, neutral=rest, landmarks=points[0], neutral_landmarks=points[1])
 
 
+def test_votes_are_the_target_of_the_cross_entropy_and_of_nothing_else():
+    method, data, votes = build().eval(), batch(), torch.rand(6, 8).softmax(1)
+    hard = method.losses(data, "train", "generator")
+    data.target = votes
+    soft = method.losses(data, "train", "generator")
+    by_hand = -(votes * method(data.image).logits.log_softmax(1)).sum(1).mean()
+    assert torch.allclose(soft["cross-entropy"].value, by_hand, atol=1e-5)
+    assert {name for name in hard if not torch.equal(hard[name].value, soft[name].value)} == {"cross-entropy"}
+
+
 @pytest.mark.parametrize("row", DRAWING)
 def test_face_minus_residual_is_the_estimate(row):
     method, image = build(row).eval(), batch().image
