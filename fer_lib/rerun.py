@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import nbformat
+import psutil
 import yaml
 from nbformat import NotebookNode
 
@@ -39,7 +40,7 @@ LAST_LINES = 3
 FULL = 2**20
 ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}
 LONGEST = 107  # bytes of a socket's path
-PATIENCE = 30  # seconds until snakemake is interrupted once more
+PATIENCE = 30  # seconds until snakemake and its runs are interrupted once more
 
 
 def unfinished(run: Parameters) -> str:
@@ -165,14 +166,23 @@ def _wait_for(command: list[str], lock: int, places: dict[str, str]) -> None:
             snakemake.wait()
         except KeyboardInterrupt as error:
             # Snakemake heard it, too, and ends its runs, on a cluster those in the queue. Leaving the block waits until it has.
-            # Once it missed it, and started the run again that it had seen fail: so it is told once more.
+            # Sometimes it misses it, and starts the run again that it has seen fail: so both are told once more.
             with suppress(subprocess.TimeoutExpired):
                 snakemake.wait(PATIENCE)
             if snakemake.poll() is None:
-                snakemake.send_signal(signal.SIGINT)
+                _interrupt(snakemake.pid)
             raise FerError("Stopped from the keyboard: what is finished stays, and the same command goes on.") from error
     if heard:
         raise FerError("Told to stop: the runs at work have ended, what is finished stays, and the same command goes on.")
+
+
+def _interrupt(pid: int) -> None:
+    """Interrupt a process and all that it has started, as a terminal does."""
+    with suppress(psutil.NoSuchProcess):
+        first = psutil.Process(pid)
+        for process in [first, *first.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGINT)
 
 
 @contextmanager

@@ -103,14 +103,24 @@ def test_a_run_is_a_fork_of_the_warm_process_unless_it_is_sent_elsewhere(out, pl
     assert Path((out / "who").read_text().split("\0")[1]).name == program
 
 
+DEAF = """
+import os, signal, subprocess, sys, time
+run = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+os.kill(os.getppid(), signal.SIGINT)
+try:
+    time.sleep(120)
+except KeyboardInterrupt:
+    run.wait()
+"""
+
+
 def test_an_interrupt_that_snakemake_missed_is_passed_on(tmp_path, monkeypatch):
-    """Here it reaches the batch alone: what stands in for snakemake sends it there."""
+    """Here it reaches the batch alone: what stands in for snakemake sends it there. Told itself, it waits for its run, which has to be told, too."""
     monkeypatch.setattr(module, "PATIENCE", 0.2)
     before, begun = signal.signal(signal.SIGINT, signal.default_int_handler), time.monotonic()
     try:
         with open(tmp_path / "lock", "w") as lock, pytest.raises(FerError, match="Stopped from the keyboard"):
-            deaf = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(120)"
-            module._wait_for([sys.executable, "-c", deaf], lock.fileno(), {})
+            module._wait_for([sys.executable, "-c", DEAF], lock.fileno(), {})
     finally:
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - begun < 60
