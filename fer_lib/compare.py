@@ -13,8 +13,10 @@ from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
 from fer_lib.evaluate import mean_interval
-from fer_lib.record import Record, differences, seed_figures
-from fer_lib.show import COLOURS
+from fer_lib.record import Record, differences, seed_figures, summarize
+from fer_lib.restoration import trained_with
+from fer_lib.show import COLOURS, origin, percent_table
+from fer_lib.versus import gain, gain_sentence, verdicts
 
 TITLES = {"baseline": "Baseline", "ll_fer": "LL-FER", "sr_fer": "SR-FER", "clcl": "CLCL", "err_net": "ERR-Net", "lnl": "LNL"}
 
@@ -192,6 +194,25 @@ def span(shown: Iterable[Effect]) -> tuple[float, float]:
     low, high = min(ends, default=-10), max(ends, default=10)
     room = 0.05 * max(high - low, 1)
     return min(low, 0) - room, max(high, 0) + room
+
+
+def beside_plain(records: Sequence[Record], plain: str, row: str) -> tuple[list[Styler], list[str]]:
+    """A method's row on photographs beside the baseline's row with the same recipe: their table, and in sentences how they differ.
+
+    Returns:
+        The table in a list, empty without records, for ``display(*tables)``; the sentences for :func:`fer_lib.show.told`.
+
+    Explained in: book/clcl.ipynb
+    """
+    both = [r for r in records if r.row in (plain, row) and (r.profile, r.split) == ("laptop", "val")]
+    recall = [gain_sentence(both, plain, row, "macro_recall", "points of macro recall")] * (gain(both, plain, row, "macro_recall") is not None)
+    said = [verdicts(both, [(plain, row)]), *recall, origin(both)]
+    if not both:
+        return [], said
+    learned = ", votes as target" * all(r.parameters["target"] == "votes" for r in both)
+    caption = f"FERPlus: {trained_with(both)}{learned}. Clear: faces with a clear majority only. Seeds as listed; an interval needs two."
+    metrics = ("accuracy", "accuracy_clear", "macro_recall")
+    return [percent_table(summarize(both, metrics).drop(columns=["method"]), caption, metrics)], said
 
 
 def inside(records: Sequence[Record], caption: str) -> Styler:

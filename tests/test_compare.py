@@ -270,3 +270,31 @@ def test_leads_by_itself_and_inside_a_cascade():
     first, *others = compare.lead_changes(runs)
     assert first == "CLCL inside LL-FER: B4 − B0 is +10.0 points on clear pictures and +4.0 here; the change is -6.0, 95 % interval -6.0 to -6.0: less."
     assert len(others) == 3 and all(line.endswith("not recorded yet.") for line in others)
+
+
+def on_photographs(row, seed, right, **parameters):
+    made = record(row, seed, right, method="clcl" if row.startswith("B") else "baseline", dataset="ferplus")
+    figures = {name: right / 200 for name in ("accuracy", "accuracy_clear", "macro_recall")}
+    return made.model_copy(update={"profile": "laptop", "split": "val", "metrics": figures, "parameters": made.parameters | {"target": "hard"} | parameters})
+
+
+def test_a_method_beside_the_plain_row_is_counted_over_the_seeds_of_both():
+    runs = [on_photographs(row, s, n + s) for row, n in (("R0", 100), ("B4-all", 104)) for s in range(3)]
+    runs += [on_photographs("R3", 0, 190), runs[0].model_copy(update={"profile": "quick"})]
+    (table,), said = compare.beside_plain(runs, "R0", "B4-all")
+    assert list(table.data["row"]) == ["R0", "B4-all"] and list(table.data["seeds"]) == [3, 3]
+    assert table.data["accuracy (%)"].str.startswith(("50.5", "52.5")).all() and "votes" not in table.caption
+    assert "| B4-all − R0 | +2.0" in said[0] and "+2.00 points of macro recall" in said[1] and "Run on cpu" in said[2]
+
+
+def test_what_was_learned_is_said_only_where_both_rows_learned_it():
+    plain, own = on_photographs("R4", 0, 100, target="votes"), on_photographs("B4-votes", 0, 101, target="votes")
+    (table,), said = compare.beside_plain([plain, own], "R4", "B4-votes")
+    assert "votes as target" in table.caption and not any("recorded yet" in sentence for sentence in said)
+    hard = plain.model_copy(update={"parameters": plain.parameters | {"target": "hard"}})
+    assert "votes as target" not in compare.beside_plain([hard, own], "R4", "B4-votes")[0][0].caption
+
+
+def test_without_records_there_is_no_table_and_the_sentences_say_so():
+    tables, said = compare.beside_plain([], "R4", "B4-votes")
+    assert tables == [] and "not recorded yet" in said[0] and said[1:] == [""]
