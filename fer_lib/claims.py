@@ -13,6 +13,7 @@ from fer_lib.record import Record, differences, summarize
 # The row that is the whole method; what a figure is held against in place of a row; and the accuracies in percent
 # that we found in print: method, dataset, figure.
 WHOLE = {"ll_fer": "A7", "sr_fer": "S5", "clcl": "B4", "err_net": "E5", "lnl": "N4"}
+SPOILT = {"ll_fer": "darkened", "sr_fer": "a quarter of the width"}
 FLOORS = {"crucial_even": "even weights", "psnr_input": "the face as it is", "psnr_mean": "the mean residual of the class taken off"}
 PRINTED = {"clcl": {"rafdb": 92.21, "ferplus": 89.50, "sfew": 62.82, "affectnet": 65.29}}
 
@@ -191,10 +192,11 @@ def count_outcomes(records: Sequence[Record]) -> str:
     """
     verdicts = [outcome(records, claim).split("**")[1] for claim in CLAIMS]
     counts = {verdict: verdicts.count(verdict) for verdict in sorted(verdicts, key=lambda v: -verdicts.count(v))}
-    said = "; ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    said = "; ".join(f"{verdict}: {count}" for verdict, count in counts.items())
     asked = {(c.method, x) for c in CLAIMS for x in c.checks + c.controls}
-    known = sum(_measured([r for r in records if r.method == method], x)[0] is not None for method, x in asked)
-    return f"Of {len(CLAIMS)} claims: {said}. This rests on {known} intervals. If no pair differed in truth, about {0.05 * known:.1f} of them would still leave out zero."
+    sides = [_measured([r for r in records if r.method == method], x)[0] for method, x in asked]
+    known, apart = sum(side is not None for side in sides), sum(bool(side) for side in sides)
+    return f"Of {len(CLAIMS)} claims: {said}. This rests on {known} intervals, of which {apart} leave out zero. If no pair differed in truth, about {0.05 * known:.1f} still would."
 
 
 def beside_print(records: Sequence[Record], caption: str) -> Styler:
@@ -209,7 +211,7 @@ def beside_print(records: Sequence[Record], caption: str) -> Styler:
         trained = (f"{row}-votes", f"{row}-all", row)
         own = [r for r in records if r.method == method and r.row in trained]
         for dataset, printed in PRINTED.get(method, {"": None}).items():
-            line = {"method": TITLES[method], "printed (%)": "none found", "on": "–", "ours (%)": "no record yet", "measured on": "–"}
+            line = {"method": TITLES[method], "printed (%)": "none found", "on": "–", "ours (%)": "no record yet", "row": "–", "measured on": "–"}
             if printed:
                 line |= {"printed (%)": f"{printed:.2f}", "on": dataset}
             line["comparable"] = "no: nothing was measured" if printed else "nothing to compare with"
@@ -218,10 +220,11 @@ def beside_print(records: Sequence[Record], caption: str) -> Styler:
                 same = [r for r in own if (r.row, r.dataset, r.profile, r.split) == (nearest.row, nearest.dataset, nearest.profile, nearest.split)]
                 found, p = summarize(same).iloc[0], nearest.parameters
                 line["ours (%)"] = f"{found['accuracy']:.1f} ({found['seeds']} seed{'s' * bool(found['seeds'] > 1)})"
-                line["measured on"] = f"{nearest.dataset}, {nearest.split}, {nearest.profile}"
+                line["row"] = nearest.row
+                line["measured on"] = ", ".join([nearest.dataset, nearest.split, nearest.profile, *filter(None, [SPOILT.get(method)])])
                 ours = f"{p['backbone']}, {p['size']} pixels, {'with' if p['weights'] else 'without'} pretrained weights"
                 if printed:
-                    line["comparable"] = f"no: {'other faces; ' * (nearest.dataset != dataset)}ours is {ours}"
+                    line["comparable"] = f"no: other {'faces' if nearest.dataset != dataset else 'split'}; ours is {ours}"
             lines.append(line)
     return pd.DataFrame(lines).style.hide(axis="index").set_caption(caption)
 

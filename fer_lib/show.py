@@ -250,7 +250,7 @@ def _on(device: str, records: Sequence[Record]) -> list[str]:
 
 
 def told(*paragraphs: str) -> Markdown:
-    """Sentences that records made; those that wait for a record are named once, at the end. A list stays as it is.
+    """Sentences that records made; those that wait for a record, or for a second seed, are named once, at the end. A list stays as it is.
 
     Args:
         paragraphs: of sentences such as :func:`fer_lib.versus.verdicts` makes; an empty line between two.
@@ -259,8 +259,14 @@ def told(*paragraphs: str) -> Markdown:
     """
     lines = [line for text in paragraphs for line in text.split("\n\n")]
     known = [line for line in lines if line.startswith("- ") or "recorded yet" not in line]
-    absent = dict.fromkeys(line.split(":")[0].strip("* ") for line in lines if line not in known)
-    return Markdown("\n\n".join(known + [f"Not recorded yet: {'; '.join(absent)}."] * bool(absent)))
+    waiting: dict[bool, dict[str, None]] = {False: {}, True: {}}
+    for line in lines:
+        if line not in known:
+            waiting["no two common seeds" in line].setdefault(line.split(":")[0].strip("* "))
+    single = [name for name in waiting[True] if name not in waiting[False]]
+    said = [f"Not recorded yet: {'; '.join(waiting[False])}."] * bool(waiting[False])
+    said += [f"No interval, for want of two seeds that both have: {'; '.join(single)}."] * bool(single)
+    return Markdown("\n\n".join(known + said))
 
 
 def say_if_empty(ax: Axes, drawn: bool) -> None:

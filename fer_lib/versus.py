@@ -12,7 +12,7 @@ from fer_lib.errors import FerError
 from fer_lib.evaluate import PairedTest, mean_interval, paired_test
 from fer_lib.record import EVALUATED, RESULTS, Record, by_seed, differences
 
-_HEAD = "| | points of accuracy [95 % interval] | right in one alone, by seed (p) | |\n|---|---|---|---|"
+_HEAD = "| left row − right row | points of accuracy [95 % interval] | right in the left row alone : in the right row alone, by seed (p) | reading |\n|---|---|---|---|"
 
 
 class Versus(NamedTuple):
@@ -97,16 +97,18 @@ def with_mirror(records: Sequence[Record], folder: Path = RESULTS / EVALUATED) -
 
 
 def verdict(records: Sequence[Record], first: str, second: str) -> str:
-    """:func:`versus` in one paragraph of Markdown, whichever way it falls.
+    """:func:`versus` in one paragraph of Markdown, whichever way it falls; or that there is no common seed yet.
 
     Explained in: book/baseline.ipynb
     """
+    if not _common(records, first, second):
+        return f"**{second} against {first}:** not recorded yet."
     mean, low, high, tests, _ = versus(records, first, second)
     clear = "which leaves out zero" if low > 0 or high < 0 else "which includes zero: no clear difference"
-    over = f"95 % interval {low:+.1f} to {high:+.1f} over {len(tests)} seeds, {clear}"
+    over = f"95 % interval {low:+z.1f} to {high:+z.1f} over {len(tests)} seeds, {clear}"
     listed = ", ".join(f"{t.only_first} to {t.only_second} (p = {t.p_value:.2g})" for t in tests)
     return (
-        f"**{second} against {first}:** {mean:+.1f} points of accuracy, "
+        f"**{second} against {first}:** {mean:+z.1f} points of accuracy, "
         f"{over if len(tests) > 1 else 'one seed, so no interval'}. Faces that only {first}, to faces that only {second} gets right, "
         f"by seed: {listed}."
     )
@@ -119,15 +121,19 @@ def verdicts(records: Sequence[Record], pairs: Sequence[tuple[str, str]]) -> str
     """
     lines, absent = [_HEAD], []
     for first, second in pairs:
-        shared = [{r.seed for r in records if r.row == row} for row in (first, second)]
-        if not shared[0] & shared[1]:
+        if not _common(records, first, second):
             absent.append(f"**{second} against {first}:** not recorded yet.")
             continue
         found = versus(records, first, second)
-        interval = f" [{found.low:+.1f},\N{NO-BREAK SPACE}{found.high:+.1f}]" if len(found.tests) > 1 else ""
-        tests = ", ".join(f"{t.only_first}\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}{t.only_second} ({t.p_value:.2g})" for t in found.tests)
-        lines.append(f"| {second} − {first} | {found.mean:+.1f}{interval} | {tests} | {found.reading} |")
+        interval = f" [{found.low:+z.1f},\N{NO-BREAK SPACE}{found.high:+z.1f}]" if len(found.tests) > 1 else ""
+        tests = ", ".join(f"{t.only_second}\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}{t.only_first} ({t.p_value:.2g})" for t in found.tests)
+        lines.append(f"| {second} − {first} | {found.mean:+z.1f}{interval} | {tests} | {found.reading} |")
     return "\n\n".join(["\n".join(lines)] * (len(lines) > 1) + absent)
+
+
+def _common(records: Sequence[Record], first: str, second: str) -> set[int]:
+    seeds, others = ({r.seed for r in records if r.row == row} for row in (first, second))
+    return seeds & others
 
 
 def gain(records: Sequence[Record], first: str, second: str, name: str) -> tuple[float, float, float] | None:
@@ -147,7 +153,7 @@ def gain_sentence(records: Sequence[Record], first: str, second: str, name: str,
     found = gain(records, first, second, name)
     if found is None:
         return f"{second} against {first}: no two common seeds are recorded yet."
-    mean, low, high = (f"{value:+.{digits}f}" for value in found)
+    mean, low, high = (f"{value:+z.{digits}f}" for value in found)
     side = "more" if found[1] > 0 else "less" if found[2] < 0 else "no clear difference: the interval includes zero"
     return f"{second} against {first}: {mean} {unit}, 95 % interval {low} to {high}: {side}."
 
@@ -167,7 +173,7 @@ def gain_table(records: Sequence[Record], pairs: Sequence[tuple[str, str]], figu
     def cell(found: tuple[float, float, float] | None) -> str:
         if found is None:
             return "–"
-        mean, low, high = (f"{value:+.{digits}f}" for value in found)
+        mean, low, high = (f"{value:+z.{digits}f}" for value in found)
         mark = "**" * (found[1] > 0 or found[2] < 0)
         return f"{mark}{mean}{mark} [{low},\N{NO-BREAK SPACE}{high}]"
 

@@ -238,8 +238,8 @@ def test_all_claims_are_listed_and_counted_with_and_without_records():
     for runs in ([], rows(A0=160, A1=100, A4=110, A7=120)):
         listed = claims.claim_list(runs)
         assert listed.count("\n- ") == len(claims.CLAIMS) and all(claim.words in listed for claim in claims.CLAIMS)
-        counted = claims.count_outcomes(runs).split(":")[1].split(".")[0]
-        assert sum(int(part.split()[0]) for part in counted.split(";")) == len(claims.CLAIMS)
+        counted = claims.count_outcomes(runs).split(":", 1)[1].split(".")[0]
+        assert sum(int(part.split(":")[1]) for part in counted.split(";")) == len(claims.CLAIMS)
     assert "rests on 2 intervals" in claims.count_outcomes(rows(A0=160, A1=100, A4=110, A7=120))
 
 
@@ -249,8 +249,10 @@ def test_beside_print_never_says_that_two_figures_compare():
     clcl = table[table["method"] == "CLCL"].set_index("on")
     assert list(clcl.index) == ["rafdb", "ferplus", "sfew", "affectnet"]
     assert set(clcl["ours (%)"]) == {"80.0 (1 seed)"} and set(clcl["measured on"]) == {"ferplus, test, quick"}
-    assert clcl.loc["ferplus", "comparable"] == "no: ours is small, 64 pixels, without pretrained weights"
-    assert clcl.loc["rafdb", "comparable"].startswith("no: other faces; ")
+    assert clcl.loc["ferplus", "comparable"] == "no: other split; ours is small, 64 pixels, without pretrained weights"
+    assert clcl.loc["rafdb", "comparable"].startswith("no: other faces; ") and set(clcl["row"]) == {"B4"}
+    dark = claims.beside_print([record("A7", 0, 150)], "caption").data.set_index("method").loc["LL-FER"]
+    assert dark["measured on"] == "faces, test, quick, darkened" and dark["row"] == "A7"
     larger = claims.beside_print([*runs, record("B4-all", 0, 170, method="clcl", dataset="ferplus")], "caption").data
     assert set(larger[larger["method"] == "CLCL"]["ours (%)"]) == {"85.0 (1 seed)"}
     trained = [record(row, 0, right, method="clcl", dataset="ferplus") for row, right in (("B4-votes", 180), ("B4-all", 170))]
@@ -298,3 +300,13 @@ def test_what_was_learned_is_said_only_where_both_rows_learned_it():
 def test_without_records_there_is_no_table_and_the_sentences_say_so():
     tables, said = compare.beside_plain([], "R4", "B4-votes")
     assert tables == [] and "not recorded yet" in said[0] and said[1:] == [""]
+
+
+def test_other_faces_move_the_mean_of_the_seeds_by_what_differs_face_by_face():
+    """Of 200 faces each seed gains 20, the same 20 or others: a mean of 0.1, and by hand the deviation over faces."""
+    pair = Pair("ll_fer", "A4", "A7", "words")
+    same = noisy((20, 20))
+    assert np.isclose(compare.over_faces(same, pair), 100 * 1.96 * (0.1 * 0.9 / 199) ** 0.5)
+    other = [*same[:3], record("A7", 1, 80)]  # the second seed loses twenty others
+    assert np.isclose(compare.over_faces(other, pair), 100 * 1.96 * (0.2 * 0.25 / 199) ** 0.5)
+    assert compare.over_faces(noisy((0, 0)), pair) == 0

@@ -120,6 +120,8 @@ def test_every_method_has_a_colour_of_its_own():
 def test_sentences_without_a_record_are_named_once_at_the_end():
     said = show.told("**A against B:** +1.0\n\n**C against D:** not recorded yet.", "C against D: no two common seeds are recorded yet.")
     assert said.data == "**A against B:** +1.0\n\nNot recorded yet: C against D."
+    said = show.told("E against F: no two common seeds are recorded yet.", "**C against D:** not recorded yet.")
+    assert said.data == "Not recorded yet: C against D.\n\nNo interval, for want of two seeds that both have: E against F."
     claims = "\n**Method**\n\n- One: held.\n- Two: not recorded yet."
     assert show.told(claims).data == claims
 

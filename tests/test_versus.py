@@ -26,8 +26,10 @@ def test_verdict_compares_the_seeds_that_both_rows_have():
 
 
 def test_verdict_refuses_what_cannot_be_compared():
+    apart = [record("A", 0, 60), record("B", 1, 60)]
+    assert versus.verdict(apart, "A", "B") == "**B against A:** not recorded yet."
     with pytest.raises(FerError, match="with a common seed"):
-        versus.verdict([record("A", 0, 60), record("B", 1, 60)], "A", "B")
+        versus.versus(apart, "A", "B")
     runs = [record(row, s, 60) for row in "AB" for s in range(2)]
     runs[0].fingerprint = {"test": "other"}
     with pytest.raises(FerError, match="measured on different faces"):
@@ -54,7 +56,7 @@ def test_the_table_reads_interval_and_tests_together():
     runs = [record("A", s, 60 + s) for s in range(3)] + [record("B", s, 80 + s) for s in range(3)]
     text = versus.verdicts(runs, [("A", "B"), ("B", "A"), ("A", "C")])
     lines = text.split("\n")
-    assert "| B − A | +20.0 [+20.0,\N{NO-BREAK SPACE}+20.0] | 0\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}20" in lines[2] and lines[2].endswith("| **clear** |")
+    assert "| B − A | +20.0 [+20.0,\N{NO-BREAK SPACE}+20.0] | 20\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}0" in lines[2] and lines[2].endswith("| **clear** |")
     assert "| A − B | -20.0" in lines[3] and lines[-1] == "**C against A:** not recorded yet."
     assert versus.verdicts(runs, [("A", "C")]) == "**C against A:** not recorded yet."
 
