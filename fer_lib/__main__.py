@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from fer_lib.bench import bench, keep, table
 from fer_lib.data import check_dataset
 from fer_lib.errors import FerError
-from fer_lib.kept import WHOLE, load_recognizer
+from fer_lib.kept import is_kept, load_recognizer
 from fer_lib.ledger import export, ledger, promote
 from fer_lib.methods import METHODS
 from fer_lib.parameters import PROFILES, Parameters
@@ -70,7 +70,7 @@ def _records(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     path, out = Path(options.weights), _out_file(options.out)
-    trained = load_recognizer(path) if path.name.endswith(WHOLE) else load_trained(path)
+    trained = load_recognizer(path) if is_kept(path) else load_trained(path)
     about, spoiled = trained.about, trained.recipe.degrade
     print(f"{about['method']} row {about['row']}, trained on {about['dataset']}, profile {about['profile']}, seed {about['seed']}", end="")
     print(f"; images degraded as in training: {spoiled}" if spoiled else "")

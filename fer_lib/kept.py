@@ -71,7 +71,7 @@ def load_recognizer(path: Path) -> Trained:
     """A whole kept network, without the parts that training alone needs; its weights are whole numbers of 8 bits, scaled.
 
     Raises:
-        FerError: if there is no such file, or it is not the one that was kept: its checksum does not agree with ``SUMS``.
+        FerError: if there is no such file, or it is damaged, or it is not the one that was kept: beside it lies a ``SUMS`` with another checksum.
 
     Explained in: book/playground.ipynb
     """
@@ -84,6 +84,18 @@ def load_recognizer(path: Path) -> Trained:
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path) from error
     return Trained(method.eval(), recipe, about)
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a weights file, whatever its name, was written by :func:`keep`; False of what cannot be read.
+
+    Explained in: book/playground.ipynb
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return any(name.endswith(SCALE) for name in file.keys())  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return False
 
 
 def keep(trained: Trained, path: Path) -> None:
@@ -148,13 +160,15 @@ def _sum(data: bytes) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a kept file, if they are those that were kept."""
+    """The bytes of a kept file, if they are those that were kept; where no ``SUMS`` lies beside it, nobody can say."""
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise FerError(f"The book has no weights {path.name}: choose a row that lies in {path.parent}.") from error
     sums = path.with_name(SUMS)
-    listed = dict(reversed(line.split(maxsplit=1)) for line in sums.read_text().splitlines()) if sums.is_file() else {}
+    if not sums.is_file():
+        return data
+    listed = dict(reversed(line.split(maxsplit=1)) for line in sums.read_text().splitlines())
     if listed.get(path.name) != _sum(data):
         raise _damaged(path)
     return data

@@ -7,13 +7,14 @@ import pytest
 import torch
 from kept_cases import ROWS, untrained
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from fer_lib import kept
 from fer_lib.data.degradation import Degradation
 from fer_lib.data.degrade import upsample
 from fer_lib.data.faces import make_faces
 from fer_lib.errors import FerError
-from fer_lib.kept import SUMS, TRAINING_ONLY, WEIGHTS, keep, kept_recognizers, load_recognizer, load_restorer, recognizer_path, write_sums
+from fer_lib.kept import SUMS, TRAINING_ONLY, WEIGHTS, is_kept, keep, kept_recognizers, load_recognizer, load_restorer, recognizer_path, write_sums
 from fer_lib.methods.cascade import psnr
 
 FILES = sorted(path.stem for path in WEIGHTS.glob("*_fer-*.safetensors") if not path.stem.endswith("-whole"))
@@ -115,6 +116,7 @@ def test_a_damaged_recognizer_is_refused(tmp_path):
     path = recognizer_path("baseline", "R0", "faces", tmp_path)
     with pytest.raises(FerError, match="The book has no weights baseline-R0-faces-whole.safetensors"):
         load_recognizer(path)
+    write_sums(tmp_path)
     keep(untrained("baseline", "R0"), path)
     with pytest.raises(FerError, match="is damaged or of another network: fetch it again, and SHA256SUMS beside it"):
         load_recognizer(path)  # not listed yet
@@ -135,3 +137,19 @@ def test_weights_that_do_not_fit_are_not_kept(tmp_path):
         large.method.head.weight[0, 0] = 1e6
     with pytest.raises(FerError, match="head.weight are too large for 16 bits"):
         keep(large, tmp_path / "large-whole.safetensors")
+
+
+def test_a_kept_file_is_known_by_what_it_holds_and_loads_alone_under_any_name(tmp_path):
+    """As somebody has it who fetched this one file."""
+    first, path = untrained("baseline", "R0"), tmp_path / "mine.safetensors"
+    keep(first, path)
+    assert is_kept(path) and not (tmp_path / SUMS).exists()
+    image = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(load_recognizer(path).method(image).logits, first.method(image).logits, atol=0.05)
+    plain, broken = tmp_path / "run.safetensors", tmp_path / "broken.safetensors"
+    save_file(first.method.state_dict(), plain)
+    broken.write_bytes(path.read_bytes()[:100])
+    assert not is_kept(plain) and not is_kept(broken) and not is_kept(tmp_path / "none.safetensors")
+    with pytest.raises(FerError, match="is damaged or of another network"):
+        load_recognizer(broken)
