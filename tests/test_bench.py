@@ -1,18 +1,20 @@
 """The speed measurements: what is measured is what is said. How fast anything is, no test asks."""
 
 import json
+import multiprocessing
 import os
 import time
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from fer_lib.__main__ import main
 from fer_lib.bench import against, report
-from fer_lib.bench.against import Setting, both, figures, flops_of, pictures
+from fer_lib.bench.against import Setting, both, figures, flops_of, peak_of, pictures
 from fer_lib.bench.limit import measured_peak
 from fer_lib.bench.linear import power, write_records
 from fer_lib.bench.own import Begun, Held
@@ -24,6 +26,7 @@ from fer_lib.data import load_dataset
 from fer_lib.data.faces import make_faces
 from fer_lib.errors import FerError
 from fer_lib.ledger import ledger
+from fer_lib.methods import METHODS
 from fer_lib.record import find_records, read_records
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
@@ -53,8 +56,26 @@ def test_works_take_turns_there_and_back_and_the_first_turn_warms_up():
     assert Spread.of([3.0, 1.0, 2.0]) == (1.0, 2.0, 3.0)
 
 
+def hold(bytes_: int, ready, done):
+    held = bytearray(b"x") * bytes_
+    ready.set()
+    done.wait(60)
+    return held
+
+
 def test_memory_is_of_this_process_and_its_workers():
-    assert 10**7 < resident_peak() < 10**12 and workers_memory() >= 0
+    before, context = workers_memory(), multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    child = context.Process(target=hold, args=(200_000_000, ready, done))
+    child.start()
+    assert ready.wait(60)
+    assert workers_memory() - before > 200_000_000
+    done.set()
+    child.join()
+    assert workers_memory() - before < 50_000_000
+    least, held = resident_peak(), bytearray(b"x") * (psutil.Process().memory_info().rss // 2)
+    del held
+    assert resident_peak() >= max(least, psutil.Process().memory_info().rss)
 
 
 def test_both_recipes_see_the_same_pictures_of_the_same_form_and_range(faces, tmp_path):
@@ -171,6 +192,30 @@ def made_up(device: str = "x86_64 cpu, 2 threads") -> dict:
         "growth": [{"what": "training", "by": "images", "seconds": {1: 0.1, 4: 0.4, 16: 1.6}, "power": 1.0, "each": 1.0}],
     }
     return found | {"goals": goals(found)}
+
+
+def same_form(found, example) -> bool:
+    """Whether everything that a made-up record has is in a real one, of the same kind."""
+    if isinstance(example, dict) and all(isinstance(key, str) for key in example):
+        return all(name in found and same_form(found[name], part) for name, part in example.items())
+    if isinstance(example, list):
+        return bool(found) and all(same_form(one, example[0]) for one in found)
+    return type(found) is type(example) or {type(found), type(example)} <= {int, float}
+
+
+def test_everything_is_measured_and_has_the_form_that_table_and_record_read(monkeypatch, tmp_path):
+    """Once through all of it, with hardly any work; the machine's peak, which takes large matrices, and memory, which takes processes, are made up."""
+    monkeypatch.setattr(report, "measured_peak", lambda device, precision: made_up()["peak"]["bf16"])
+    monkeypatch.setattr(report, "memory", lambda setting: {side: peak_of(side, replace(TINY, size=setting.size), 1) for side in against.SIDES})
+    monkeypatch.setattr(report, "SIZES", (48, 112))
+    said, plan = [], Plan(2, 1, 0.0, 1, 1, (48,), "smoke", "size=32 batch_size=4", 1, 1, 2, 10, 8, 2)
+    found = report.bench("cpu", log=said.append, plan=plan)
+    assert same_form(found, made_up() | {"goals": [{"goal": "", "measured": 0.5, "met": True}], "peak": {"fp32": made_up()["peak"]["fp32"]}})
+    assert {line["method"] for line in found["methods"]} == set(METHODS) and [row["size"] for row in found["compare"]] == [48, 112]
+    assert {g["by"] for g in found["growth"]} == {"images", "pixels", "rows"} and 10**7 < found["memory"][0]["public"] < 10**11
+    keep(found, tmp_path / "speed.json")
+    kept = json.loads((tmp_path / "speed.json").read_text())
+    assert kept["goals"] == found["goals"] and "Growth" in table(found) and any("112 px" in line for line in said)
 
 
 def test_the_limit_is_that_of_the_precision():
