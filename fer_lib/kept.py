@@ -89,7 +89,7 @@ def load_recognizer(path: Path) -> Trained:
 def is_kept(path: Path) -> bool:
     """Whether a weights file, whatever its name, was written by :func:`keep`; False of what cannot be read.
 
-    Explained in: book/playground.ipynb
+    Explained in: book/reruns.md
     """
     try:
         with safe_open(path, "pt") as file:
