@@ -5,8 +5,10 @@
 
 RUNS is the folder of a sweep's records and weights (``make rerun SWEEP=quick``). The records must be valid; weights are
 rounded, restorers' to 16 bits, recognizers' to 8. What is written is measured again, from the rounded weights; on photographs only if PATH is given.
+A recognizer that RUNS does not have stays as it is kept.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from fer_lib.record import Record, read_record, record_path
 from fer_lib.run import EVALUATED_AT_ONCE, WEIGHTS, load_faces
 from fer_lib.trained import load_trained
 
-LARGEST, TOGETHER = 1_500_000, 8_000_000  # bytes
+LARGEST, TOGETHER = 3_000_000, 11_000_000  # bytes
 FEW = 30  # faces: of fewer, an interval by resampling says little
 KEPT = {"ll_fer": ("A4", "A4-zero-dce", "A7", "A8", "A9-detail"), "sr_fer": ("S2", "S5", "S6", "S9-fsrcnn", "S9-rcan")}
 # Whole recognizers: which runs, as Parameters spell them; one a method, row and dataset.
@@ -39,6 +41,7 @@ RECOGNIZERS = (
     {"method": "lnl", "row": "N4", **_SMALL},
     {"method": "baseline", "row": "R0", "dataset": "ferplus", "profile": "laptop", **_SMALL},
     {"method": "ll_fer", "row": "A7", "dataset": "ferplus", "profile": "laptop", **_SMALL},
+    {"method": "baseline", "row": "R4", "dataset": "ferplus", "profile": "laptop", "seed": 2},
 )
 CARD = """# Restorers that come with the book
 
@@ -64,7 +67,7 @@ HEAD = """# Whole recognizers that come with the book
 
 Written by `tools/keep_weights.py recognizers`; `fer_lib.kept.load_recognizer` loads them, for `book/playground.ipynb`. Each file holds weights
 rounded to 8 bits, with a scale for each output channel, and in its header what network they are of; {sums} holds the files' checksums. What training alone needs
-(a cascade's copy of its recognizer, a discriminator) was left out. The recognizers are small ones, made for a laptop and for this
+(a cascade's copy of its recognizer, a discriminator) was left out. Most are small ones, made for a laptop and for this
 folder's {megabytes:g} MB: the records in `book/results` are of larger ones where a section names changed parameters.
 """
 SECTION = """
@@ -132,17 +135,21 @@ def keep_restorers(runs: Path, folder: Path = WEIGHTS) -> None:
 
 
 def keep_recognizers(runs: Path, data: dict[str, str], folder: Path = WEIGHTS) -> None:
-    """The recognizers of ``RECOGNIZERS``, and their cards, recognizers.md."""
-    sections = []
+    """The recognizers of ``RECOGNIZERS``, and their cards, recognizers.md; those without a run stay, with their cards."""
+    sections, cards = [], folder / "recognizers.md"
+    old = {card.split("`")[1]: f"\n## {card}" for card in re.split(r"\n## ", cards.read_text())[1:]} if cards.is_file() else {}
     for which in RECOGNIZERS:
         parameters = Parameters(**which)
+        path = recognizer_path(parameters.method, parameters.row, parameters.dataset, folder)
+        if path.name in old and path.is_file() and not record_path(runs, parameters.method, parameters.name).is_file():
+            sections.append(old[path.name])
+            continue
         record, weights = valid(runs, parameters.method, parameters.name)
-        path = recognizer_path(record.method, record.row, record.dataset, folder)
         keep(load_trained(weights), path)
         write_sums(folder)
         sections.append(section(path, parameters, record, data.get(record.dataset, "")))
     head = HEAD.format(sums=f"`{SUMS}`", megabytes=TOGETHER / 1e6)
-    (folder / "recognizers.md").write_text(head + "".join(sections))
+    cards.write_text(head + "".join(sections))
 
 
 def section(path: Path, parameters: Parameters, record: Record, data: str) -> str:
