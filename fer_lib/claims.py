@@ -59,6 +59,7 @@ class Claim(NamedTuple):
 
 _DB = {"figure": "psnr_restored", "unit": "dB of PSNR", "form": "+z.2f"}
 _GAP = {"figure": "prediction_gap_restored", "unit": "nats of the judge's gap", "form": "+z.2f", "sign": -1}
+_UNSEEN = "accuracy/realistic_low_resolution:4"
 _APART = {"figure": "ratio", "unit": "of the distance between classes over that within", "form": "+z.2f"}
 _SHARE = {"figure": "crucial", "unit": "of the weight", "form": "+z.2f"}
 
@@ -72,7 +73,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("ll_fer", "Recognizers drop sharply on low-light faces.", (Check("A0", "A1", sign=-1),)),
     Claim(
         "ll_fer", "LLENet recovers rich detail, in competition with other enhancers.",
-        (Check("A1", "A4", **_DB), Check("A4-zero-dce", "A4", **_DB)), (Check("A2-stretch", "A4", **_DB),),
+        (Check("A1", "A4", **_DB), Check("A4-zero-dce", "A4", **_DB)), (Check("A2-stretch", "A4", **_DB), Check("A2-stretch", "A4", **_GAP)),
     ),
     Claim(
         "ll_fer", "Steered by the recognizer, the enhanced pictures suit recognition better.",
@@ -106,6 +107,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "sr_fer", "It keeps helping over several resolutions.",
         *(tuple(Check(f"{row}{x}", f"S5{x}") for x in ("x2", "", "x8")) for row in ("S2", "S5-unguided")),
+    ),
+    Claim(
+        "sr_fer", "It keeps the accuracy acceptable under several degradations.",
+        (Check("S2", "S5", _UNSEEN),), tuple(Check(row, "S5", _UNSEEN) for row in ("S5-unguided", "S8-retrain")),
     ),
     Claim(
         "sr_fer", "It helps several super-resolvers.",

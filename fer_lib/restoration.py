@@ -46,10 +46,10 @@ def order(records: Sequence[Record], rows: Sequence[str], name: str = "accuracy"
     """
     means = {row: found[0] for row in rows if (found := over_seeds(records, row, name))}
     if len(means) < len(rows):
-        return f"Expected order {' < '.join(rows)}: not all of these rows are recorded yet."
+        return f"The order that the claim would give, {' < '.join(rows)}: not all of these rows are recorded yet."
     falls = [f"{b} is not above {a}" for a, b in zip(rows, rows[1:], strict=False) if means[b] <= means[a]]
     listed = ", ".join(f"{row} {mean:.1f} %" for row, mean in means.items())
-    return f"Expected order {' < '.join(rows)}; found {listed}: {'; '.join(falls) or 'the order holds in the means'}."
+    return f"The order that the claim would give is {' < '.join(rows)}; found {listed}: {'; '.join(falls) or 'the order holds in the means'}."
 
 
 def trained_with(records: Sequence[Record]) -> str:
@@ -82,23 +82,24 @@ def share_kept(records: Sequence[Record], first: str, middle: str, second: str) 
 
 
 def still_learning(records: Sequence[Record], rows: Sequence[str], term: str) -> str:
-    """By how much a loss term of some rows still fell in their last epoch, seed by seed, and what follows, in a sentence.
+    """By how much a loss term of some rows still fell in their last epoch, seed by seed, in a sentence.
 
     Args:
         term: as the history names it, ``restorer/pixels``.
 
     Explained in: book/ll_fer.ipynb
     """
-    said, falls = [], []
+    said = []
     for row in rows:
         ends = [[epoch[term] for epoch in r.history[-2:] if term in epoch] for r in records if r.row == row]
-        own = [100 * (1 - b / a) for a, b in (pair for pair in ends if len(pair) == 2)]
-        said += [f"{row} {', '.join(f'{x:.1f}' for x in own)}"] * bool(own)
-        falls += own
-    if not falls:
+        own = [f"{100 * (1 - pair[1] / pair[0]):.1f}" for pair in ends if len(pair) == 2]
+        said += [f"{row} {', '.join(own)}"] * bool(own)
+    if not said:
         return ""
-    follows = "no restorer here is done learning" if min(falls) > 0.5 else "some are done learning, others are not" if max(falls) > 0.5 else "they are done learning"
-    return f"In the last epoch the loss `{term.split('/')[1]}` still fell by so many percent, seed by seed: {'; '.join(said)}. At this size of training, {follows}."
+    return (
+        f"In the last epoch the training loss `{term.split('/')[1]}` still fell by so many percent, seed by seed: {'; '.join(said)}. "
+        "The learning rate falls to zero by then, so this does not tell what a longer training would bring."
+    )
 
 
 def mechanism_table(
@@ -174,7 +175,7 @@ def stage_curves(
         ax.axhline(1, color="black", lw=1, ls=":")
         ax.annotate(before, (4.15, 1), ha="right", va="bottom", fontsize=9)
         ax.set(xticks=stages, xlabel="stage of the judge")
-    figure.axes[0].set_ylabel("distance to the clean image\n(share of the degraded one's)")
+    figure.axes[0].set_ylabel("distance to the undamaged image\n(share of the damaged one's)")
     return figure
 
 
@@ -199,7 +200,7 @@ def tradeoff(records: Sequence[Record], groups: Mapping[str, Sequence[str]], cei
                 places.append((x[0], y[0]))
     top = over_seeds(records, ceiling, "accuracy") if ceiling else None
     if top:
-        ax.axhline(top[0], color="black", lw=1, ls="--", label=f"{ceiling}: clean faces")
+        ax.axhline(top[0], color="black", lw=1, ls="--", label=f"{ceiling}: undamaged faces")
     ax.set(xlabel="PSNR of the restored image (dB)", ylabel="accuracy (%)")
     if names:
         arrows = {"arrowstyle": "-", "color": "#6b6b6b", "lw": 0.6}

@@ -132,8 +132,8 @@ def test_whether_restorers_are_done_learning_is_read_off_the_last_epochs():
         history = [{"epoch": k, "val_accuracy": 0.5, "restorer/pixels": x} for k, x in enumerate(losses)]
         return restoration.still_learning([r.model_copy(update={"history": history}) for r in rows(S2=50)], ("S2", "S5"), "restorer/pixels")
 
-    assert "S2 10.0" in told(2.0, 1.0, 0.9) and "no restorer here is done" in told(2.0, 1.0, 0.9)
-    assert "they are done learning" in told(2.0, 1.0, 1.0) and restoration.still_learning([], ("S2",), "restorer/pixels") == ""
+    assert "seed by seed: S2 10.0" in told(2.0, 1.0, 0.9) and "S5" not in told(2.0, 1.0, 0.9)
+    assert "S2 0.0" in told(2.0, 1.0, 1.0) and restoration.still_learning([], ("S2",), "restorer/pixels") == ""
 
 
 def test_a_caption_speaks_of_the_rows_that_learn():
