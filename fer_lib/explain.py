@@ -1,6 +1,6 @@
 """Looking into a trained recognizer: where it looks, and how much of that is where it should."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -134,6 +134,26 @@ def wanted_change(recognizer: Method, image: Tensor, label: Tensor) -> Tensor:
     change = -torch.autograd.grad(loss, image)[0].sum(1)  # (B, H, W)
     largest = change.abs().flatten(1).quantile(0.99, dim=1).clamp(min=1e-20)
     return (change / largest[:, None, None]).clamp(-1, 1)
+
+
+def settle(method: Method, batches: Iterable[Batch]) -> None:
+    """Give batch norm the means and spreads of some batches, and teach nothing.
+
+    In a network that has learned nothing they are 0 and 1. In evaluation mode it is then not the network that training begins with.
+
+    Explained in: book/clcl.ipynb
+    """
+    norms, was_training = [m for m in method.modules() if isinstance(m, nn.BatchNorm2d)], method.training
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+    with torch.no_grad():
+        for batch in batches:
+            method.train()(batch.image)
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
+    method.train(was_training)
 
 
 def learning_intensity(method: Method, batch: Batch, stage: str = "", player: str = "") -> dict[str, list[float]]:

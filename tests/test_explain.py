@@ -9,7 +9,7 @@ from torch import nn
 
 from fer_lib.data.loader import Batch, Loader
 from fer_lib.errors import FerError
-from fer_lib.explain import MAPS, add_batch_mean, grad_cam, learning_intensity, reading, share_inside, watched
+from fer_lib.explain import MAPS, add_batch_mean, grad_cam, learning_intensity, reading, settle, share_inside, watched
 from fer_lib.methods import METHODS
 from fer_lib.methods.baseline import Baseline
 from fer_lib.methods.method import Prediction
@@ -179,3 +179,34 @@ def test_a_frozen_network_has_maps_too():
     method, data = some_method("baseline")
     own = grad_cam(method, data.image, data.label)
     assert torch.equal(own, grad_cam(method.requires_grad_(False), data.image, data.label))
+
+
+def test_settled_norms_have_the_means_of_the_batches_and_nothing_is_learned():
+    torch.manual_seed(0)
+    method = Baseline(Baseline.Switches(), Backbone("resnet10_narrow", 2, size=32), 8)
+    norm = next(m for m in method.modules() if isinstance(m, nn.BatchNorm2d))
+    weights, momentum, seen = {name: x.clone() for name, x in method.named_parameters()}, norm.momentum, []
+    hook = norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    batches = [Batch(scale * torch.rand(6, 3, 32, 32), torch.zeros(6, dtype=torch.int64), torch.arange(6)) for scale in (0.2, 1.0)]
+    settle(method.eval(), batches)
+    hook.remove()
+    assert len(seen) == 2 and torch.allclose(norm.running_mean, torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0), atol=1e-5)
+    assert torch.allclose(norm.running_var, torch.stack([x.transpose(0, 1).flatten(1).var(1) for x in seen]).mean(0), rtol=1e-3)
+    assert norm.momentum == momentum and not method.training
+    assert all(torch.equal(x, weights[name]) for name, x in method.named_parameters())
+
+
+def test_a_fresh_network_is_measured_as_it_trains_once_its_norms_are_settled():
+    """Batch norm of 0 and 1 makes the gradient at a fresh network's shallow stages many times too small or too large."""
+    torch.manual_seed(0)
+    method = Baseline(Baseline.Switches(), Backbone("resnet10_narrow", 2, size=32), 8)
+    batch = Batch(torch.rand(16, 3, 32, 32), torch.arange(16) % 8, torch.arange(16), target=F.one_hot(torch.arange(16) % 8, 8).float())
+    held = []
+    hook = method.backbone.register_forward_hook(lambda module, inputs, maps: held.append(maps))
+    value = method.train().losses(batch, "train", "all")["cross-entropy"].value
+    hook.remove()
+    trained = 16 * torch.autograd.grad(value, held[0][0])[0].abs().mean().item()
+    fresh = learning_intensity(method, batch)["cross-entropy"][0]
+    settle(method, [batch])
+    settled = learning_intensity(method, batch)["cross-entropy"][0]
+    assert abs(settled / trained - 1) < 0.25 < abs(fresh / trained - 1)
