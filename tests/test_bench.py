@@ -271,3 +271,15 @@ def test_the_page_quotes_the_record_of_changes(record, column):
 def test_the_page_quotes_the_accuracies_in_16_bits():
     reached = [f"{100 * r.metrics['accuracy']:.1f}" for r in read_records(method="baseline", row="R0", dataset="ferplus", profile="laptop")]
     assert "{}, {} and {} % in 16".format(*reached) in (TOOLS.parent / "book" / "speed.md").read_text()
+
+
+@pytest.mark.parametrize(("record", "column"), [("quick", 2), ("quick_avx512", 3)])
+def test_the_page_quotes_the_goals_of_both_machines(record, column):
+    book = TOOLS.parent / "book"
+    table = (book / "speed.md").read_text().split("## What is asked")[1].split(":::")[1]
+    lines = {line.split("\n  - ")[0].strip(): [cell.strip() for cell in line.split("\n  - ")] for line in table.split("* - ")[2:]}
+    found = json.loads((book / "results" / "speed" / f"{record}.json").read_text())["goals"]
+    assert len(found) == 5 and len(lines) == 7
+    for goal in found:
+        said = f"{100 * goal['measured']:.0f} %" if "share" in goal["goal"] else f"{goal['measured']:.2f}"
+        assert lines[goal["goal"]][column] == said + ", missed" * (not goal["met"])
