@@ -2,20 +2,15 @@
 
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean as mean
 from typing import Any
 
-import kornia
 import pandas as pd
-import timm
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-import fer_lib
 from fer_lib.errors import FerError
 from fer_lib.evaluate import mean_interval
 from fer_lib.sources import LIBRARY, sources
@@ -260,35 +255,3 @@ def summarize(records: Iterable[Record], metrics: tuple[str, ...] = ("accuracy",
     if not lines:
         raise FerError("There is no record to summarize: run the rows first, or fetch book/results.")
     return pd.DataFrame(lines)
-
-
-def commit() -> str:
-    """The repository's commit, or "" where there is none.
-
-    Explained in: book/status.md
-    """
-    try:
-        git = ["git", "-C", str(LIBRARY), "rev-parse", "HEAD"]
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def describe(device: torch.device, mixed: bool) -> str:
-    """The device in words: its name, the threads of a CPU, and the precision of training.
-
-    Explained in: book/status.md
-    """
-    precision = "bf16" if mixed else "fp32"
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, {precision}"
-    threads = torch.get_num_threads()
-    return f"{platform.machine()} {device.type}, {threads} thread{'s' * (threads > 1)}, {precision}"
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result may depend on.
-
-    Explained in: book/status.md
-    """
-    return {m.__name__: m.__version__ for m in (torch, timm, kornia, fer_lib)} | {"python": platform.python_version()}

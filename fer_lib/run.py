@@ -20,24 +20,13 @@ from fer_lib.data.faceset import FaceSet
 from fer_lib.data.loader import Augmentation, Loader
 from fer_lib.errors import FerError
 from fer_lib.evaluate import Scores, predict, score
+from fer_lib.machine import commit, describe, versions
 from fer_lib.methods import Method, find_method
 from fer_lib.nets.backbone import Backbone
 from fer_lib.parallel import join_processes, on_first, rank, world
 from fer_lib.parameters import Parameters
 from fer_lib.recipe import Recipe, mixed_precision, pick_device
-from fer_lib.record import (
-    LIBRARY,
-    RESULTS,
-    Chosen,
-    Record,
-    commit,
-    describe,
-    read_record,
-    record_path,
-    sources,
-    versions,
-    write_record,
-)
+from fer_lib.record import LIBRARY, RESULTS, Chosen, Record, read_record, record_path, sources, write_record
 from fer_lib.train import Fitted, fit
 
 RUNS = LIBRARY.parent / "runs"

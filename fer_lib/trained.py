@@ -16,12 +16,12 @@ from fer_lib.data.faceset import FaceSet
 from fer_lib.data.loader import Loader
 from fer_lib.errors import FerError
 from fer_lib.evaluate import Scores, predict, score
+from fer_lib.machine import commit, versions
 from fer_lib.methods import Method, find_method, owner
 from fer_lib.methods.method import Prediction
 from fer_lib.nets.backbone import Backbone
 from fer_lib.parameters import Parameters
 from fer_lib.recipe import Recipe, pick_device
-from fer_lib.record import commit, versions
 
 
 class Trained(NamedTuple):

@@ -29,7 +29,7 @@ from fer_lib.data.loader import Augmentation, Loader
 from fer_lib.emotions import AFFECTNET_LABELS
 from fer_lib.methods.baseline import Baseline
 from fer_lib.nets.backbone import Backbone
-from fer_lib.record import commit, describe
+from fer_lib.machine import commit, describe
 
 DRAWN, STEPS, BATCH, SIDE, CPU = 64, 20, 64, 112, torch.device("cpu")
 EVERY = 0.02  # seconds between two looks at the memory

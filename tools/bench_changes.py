@@ -19,7 +19,7 @@ from fer_lib.bench.timing import Spread, in_turns
 from fer_lib.data.faces import make_faces
 from fer_lib.data.loader import Augmentation
 from fer_lib.nets import backbone, clusters
-from fer_lib.record import commit, describe
+from fer_lib.machine import commit, describe
 
 REPEATS, STEPS, CPU = 7, 6, torch.device("cpu")
 

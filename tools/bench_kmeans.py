@@ -18,7 +18,7 @@ from fer_lib.data.loader import Batch
 from fer_lib.methods.clcl import CLCL
 from fer_lib.nets.backbone import Backbone
 from fer_lib.nets.clusters import kmeans
-from fer_lib.record import commit, describe
+from fer_lib.machine import commit, describe
 
 
 def seconds(work, device: torch.device, repeats: int = 3) -> float:

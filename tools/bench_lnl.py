@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fer_lib.nets.regions import LocalNetworks, cut
-from fer_lib.record import commit, describe
+from fer_lib.machine import commit, describe
 
 
 def separate(joined: LocalNetworks) -> list[LocalNetworks]:

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 
 from fer_lib.errors import FerError
-from fer_lib.record import commit, describe, find_records
+from fer_lib.machine import commit, describe
+from fer_lib.record import find_records
 from fer_lib.rerun import rerun
 
 # Sizes of smoke at another profile: at smoke itself a sweep executes the cells of the page, too.

@@ -55,7 +55,8 @@ def outcomes(tree: Path, keys: list[Key], data: dict[str, str], changed: str) ->
 
 def confirm(base: str, folder: Path, data: dict[str, str], changed: str) -> int:
     """Renew what agrees, say what does not; returns how many records stay stale."""
-    from fer_lib.record import commit, find_records, write_record
+    from fer_lib.machine import commit
+    from fer_lib.record import find_records, write_record
 
     stale = {path: record for path, record in find_records(folder).items() if record.stale()}
     keys = sorted({(r.method, r.row, r.dataset) for r in stale.values() if r.dataset == "faces" or r.dataset in data})

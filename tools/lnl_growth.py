@@ -14,7 +14,8 @@ import torch
 from fer_lib.growth import PLACES, digest, grow
 from fer_lib.parameters import Parameters
 from fer_lib.recipe import mixed_precision
-from fer_lib.record import RESULTS, commit, describe
+from fer_lib.machine import commit, describe
+from fer_lib.record import RESULTS
 
 SEEDS = (0, 1, 2)
 OVERRIDES = "size=48 train_images=2000 test_images=200 epochs=15"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,8 +18,8 @@ from fer_lib.bench.linear import FACTORS, growth
 from fer_lib.bench.parts import drawing, method_steps, preparation
 from fer_lib.bench.timing import Spread
 from fer_lib.errors import FerError
+from fer_lib.machine import commit, describe, processor, versions
 from fer_lib.recipe import mixed_precision, pick_device
-from fer_lib.record import commit, describe, versions
 
 SCHEMA = 1
 SIZES = (48, 64, 112)
@@ -116,12 +115,8 @@ def machine(device: torch.device, cores: int) -> dict[str, Any]:
 
     Explained in: book/speed.md
     """
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     load = os.getloadavg()[0] / cores if hasattr(os, "getloadavg") else 0.0
-    processor = names[0] if names else platform.processor() or platform.machine()
-    about = {"device": describe(device, False).rpartition(",")[0], "processor": processor, "cores": cores}
+    about = {"device": describe(device, False).rpartition(",")[0], "processor": processor(), "cores": cores}
     return about | {"threads": torch.get_num_threads(), "load": load}
 
 

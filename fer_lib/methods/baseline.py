@@ -70,7 +70,7 @@ class Baseline(Method):
 
     def __init__(self, switches: Switches, backbone: Backbone, classes: int):
         super().__init__()
-        self.switches, self.classes = switches, classes
+        self.switches = switches
         self.backbone = backbone
         self.head = nn.Linear(backbone.channels[-1], classes)
 
