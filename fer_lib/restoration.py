@@ -94,12 +94,8 @@ def still_learning(records: Sequence[Record], rows: Sequence[str], term: str) ->
         ends = [[epoch[term] for epoch in r.history[-2:] if term in epoch] for r in records if r.row == row]
         own = [f"{100 * (1 - pair[1] / pair[0]):.1f}" for pair in ends if len(pair) == 2]
         said += [f"{row} {', '.join(own)}"] * bool(own)
-    if not said:
-        return ""
-    return (
-        f"In the last epoch the training loss `{term.split('/')[1]}` still fell by so many percent, seed by seed: {'; '.join(said)}. "
-        "The learning rate falls to zero by then, so this does not tell what a longer training would bring."
-    )
+    rate = "The learning rate falls to zero by then, so this does not tell what a longer training would bring."
+    return f"In the last epoch the training loss `{term.split('/')[1]}` still fell by so many percent, seed by seed: {'; '.join(said)}. {rate}" if said else ""
 
 
 def mechanism_table(
