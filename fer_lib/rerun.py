@@ -40,7 +40,7 @@ LAST_LINES = 3
 FULL = 2**20
 ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}
 LONGEST = 107  # bytes of a socket's path
-PATIENCE = 30  # seconds until snakemake and its runs are interrupted once more
+PATIENCE = 30  # seconds until snakemake and its runs are interrupted again
 
 
 def unfinished(run: Parameters) -> str:
@@ -166,23 +166,24 @@ def _wait_for(command: list[str], lock: int, places: dict[str, str]) -> None:
             snakemake.wait()
         except KeyboardInterrupt as error:
             # Snakemake heard it, too, and ends its runs, on a cluster those in the queue. Leaving the block waits until it has.
-            # Sometimes it misses it, and starts the run again that it has seen fail: so both are told once more.
-            with suppress(subprocess.TimeoutExpired):
-                snakemake.wait(PATIENCE)
-            if snakemake.poll() is None:
-                _interrupt(snakemake.pid)
+            # Sometimes it misses it, and starts the run again that it has seen fail: so both are told again, and at last ended.
+            for number in (signal.SIGINT, signal.SIGINT, signal.SIGKILL):
+                with suppress(subprocess.TimeoutExpired):
+                    snakemake.wait(PATIENCE)
+                if snakemake.poll() is None:
+                    _send(snakemake.pid, number)
             raise FerError("Stopped from the keyboard: what is finished stays, and the same command goes on.") from error
     if heard:
         raise FerError("Told to stop: the runs at work have ended, what is finished stays, and the same command goes on.")
 
 
-def _interrupt(pid: int) -> None:
-    """Interrupt a process and all that it has started, as a terminal does."""
+def _send(pid: int, number: int) -> None:
+    """Send a signal to a process and all that it has started, as a terminal does."""
     with suppress(psutil.NoSuchProcess):
         first = psutil.Process(pid)
         for process in [first, *first.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
 
 
 @contextmanager

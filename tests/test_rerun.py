@@ -140,7 +140,7 @@ def test_an_interrupt_ends_the_runs_and_is_said(tmp_path, out, place):
     wait_for(lambda: started(out))
     family = psutil.Process(batch.pid).children(recursive=True)
     os.killpg(batch.pid, signal.SIGINT)
-    errors = batch.communicate(timeout=110)[1]  # if snakemake missed it: PATIENCE, and a second start
+    errors = batch.communicate(timeout=150)[1]  # if snakemake missed it, three times PATIENCE
     assert batch.returncode == 2
     assert errors.endswith("fer_lib: Stopped from the keyboard: what is finished stays, and the same command goes on.\n")
     assert not psutil.wait_procs(family, timeout=10)[1]

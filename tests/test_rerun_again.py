@@ -114,13 +114,24 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_interrupt_that_snakemake_missed_is_passed_on(tmp_path, monkeypatch):
+# It hears nothing, and neither does its run, which inherits that.
+STONE_DEAF = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+run = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+os.kill(os.getppid(), signal.SIGINT)
+time.sleep(120)
+"""
+
+
+@pytest.mark.parametrize("program", [DEAF, STONE_DEAF], ids=["misses it", "hears nothing"])
+def test_an_interrupt_that_snakemake_missed_is_passed_on(program, tmp_path, monkeypatch):
     """Here it reaches the batch alone: what stands in for snakemake sends it there. Told itself, it waits for its run, which has to be told, too."""
     monkeypatch.setattr(module, "PATIENCE", 0.2)
     before, begun = signal.signal(signal.SIGINT, signal.default_int_handler), time.monotonic()
     try:
         with open(tmp_path / "lock", "w") as lock, pytest.raises(FerError, match="Stopped from the keyboard"):
-            module._wait_for([sys.executable, "-c", DEAF], lock.fileno(), {})
+            module._wait_for([sys.executable, "-c", program], lock.fileno(), {})
     finally:
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - begun < 60
