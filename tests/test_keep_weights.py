@@ -89,15 +89,15 @@ def test_an_interval_is_given_only_where_there_is_one(tool):
 def test_what_is_missing_stale_or_too_large_is_said(tool, done, tmp_path, monkeypatch):
     with pytest.raises(FerError, match="There is no record"):
         tool.keep_recognizers(tmp_path, {}, tmp_path)
-    (tmp_path / "a.safetensors").write_bytes(b"x" * 2_900_000)
+    (tmp_path / "a.safetensors").write_bytes(b"x" * 1_400_000)
     tool.check_sizes(tmp_path)
-    (tmp_path / "b.safetensors").write_bytes(b"x" * 3_100_000)
-    with pytest.raises(FerError, match="b.safetensors has 3.1 MB, more than 3: keep a smaller network"):
+    (tmp_path / "b.safetensors").write_bytes(b"x" * 1_600_000)
+    with pytest.raises(FerError, match="b.safetensors has 1.6 MB, more than 1.5: keep a smaller network"):
         tool.check_sizes(tmp_path)
     (tmp_path / "b.safetensors").unlink()
-    for k in range(3):
-        (tmp_path / f"{k}.safetensors").write_bytes(b"x" * 2_900_000)
-    with pytest.raises(FerError, match="The weights have 11.6 MB together, more than 11"):
+    for k in range(6):
+        (tmp_path / f"{k}.safetensors").write_bytes(b"x" * 1_400_000)
+    with pytest.raises(FerError, match="The weights have 9.8 MB together, more than 8"):
         tool.check_sizes(tmp_path)
     with pytest.raises(FerError, match="Say what to keep"):
         tool.main(["everything"])
